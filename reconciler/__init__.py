@@ -1,0 +1,3 @@
+"""Model-serving endpoints and AI gateways in git."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,187 @@
+"""Desired resources + snapshot → plan. Pure: no client, no file, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.engine.compare import Comparison, compare_sections
+from reconciler.kinds import kind
+from reconciler.shape import canonical, canonical_sources
+from reconciler.values import (
+    Action,
+    Address,
+    FieldChange,
+    FieldPath,
+    ItemKey,
+    Live,
+    Plan,
+    Reason,
+    Resource,
+    Skipped,
+    Snapshot,
+    Step,
+)
+
+__all__ = ["make_plan", "make_step", "plan_destroy"]
+
+
+def make_plan(
+    desired: Sequence[Resource],
+    snapshot: Snapshot,
+    *,
+    stack: str = "",
+    resend: Collection[Address] | bool = False,
+) -> Plan:
+    """What has to be done for the live side to be as desired; a step for each resource, also a no-op.
+
+    ``resend``: addresses whose write-only values are sent again, True for all. Live resources that no
+    manifest names do not appear: they are nobody's business here.
+    """
+    steps = [
+        make_step(
+            resource,
+            snapshot.resources.get(resource.address),
+            resend=resend if isinstance(resend, bool) else resource.address in resend,
+        )
+        for resource in desired
+    ]
+    return Plan(snapshot.target, tuple(steps), stack=stack, notes=_notes(steps))
+
+
+def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "") -> Plan:
+    """What has to be done to delete what the manifests name, and nothing else."""
+    steps = []
+    for resource in desired:
+        live = snapshot.resources.get(resource.address)
+        step = Step(resource.address, Action.NO_OP, source=resource.source, notice="nothing")
+        if live is not None:
+            of = kind(resource.address.kind)
+            step = replace(
+                step,
+                action=Action.DELETE,
+                calls=of.calls(resource, live, Action.DELETE, ()),
+                notice=of.notice(Action.DELETE, ()),
+                fingerprint=of.fingerprint(live),
+                base=of.normalise(live),
+                protected=resource.lifecycle.prevent_destroy,
+            )
+        steps.append(step)
+    return Plan(snapshot.target, tuple(steps), stack=stack)
+
+
+def make_step(resource: Resource, live: Live | None, *, resend: bool = False) -> Step:
+    """The step of one resource, complete in itself. ``live`` is None when it does not exist."""
+    of = kind(resource.address.kind)
+    if live is None:
+        return Step(
+            resource.address,
+            Action.CREATE,
+            changes=_as_created(resource),
+            calls=of.calls(resource, None, Action.CREATE, ()),
+            notice=of.notice(Action.CREATE, ()),
+            source=resource.source,
+            protected=resource.lifecycle.prevent_destroy,
+        )
+    desired, theirs, taken_out = of.comparable(resource, live)
+    found = compare_sections(
+        of.fields,
+        desired,
+        theirs,
+        name=resource.address.name,
+        ignore=[FieldPath.parse(text) for text in resource.lifecycle.ignore_changes],
+        resend=resend,
+    )
+    found.skipped[:0] = taken_out
+    changes = _with_sources(resource, desired, found.changes)
+    action = _action(found)
+    return Step(
+        resource.address,
+        action,
+        changes=changes,
+        calls=of.calls(resource, live, action, changes),
+        skipped=tuple(found.skipped),
+        compared=found.compared,
+        notice=of.notice(action, changes),
+        notes=of.notes(live),
+        source=resource.source,
+        fingerprint=of.fingerprint(live),
+        base=of.normalise(live),
+        protected=resource.lifecycle.prevent_destroy,
+    )
+
+
+def _action(found: Comparison) -> Action:
+    if not found.changes:
+        return Action.NO_OP
+    if any(change.forces_replace for change in found.changes):
+        return Action.REPLACE
+    return Action.UPDATE
+
+
+def _as_created(resource: Resource) -> tuple[FieldChange, ...]:
+    """Every section of a new resource, as a change from nothing."""
+    fields = kind(resource.address.kind).fields
+    shape: Mapping[str, Any] = canonical(fields, resource.spec)
+    changes = [
+        FieldChange(FieldPath((name,)), None, value, section=name)
+        for name, value in shape.items()
+        if value not in (None, {}, [])
+    ]
+    return _with_sources(resource, shape, changes)
+
+
+def _with_sources(
+    resource: Resource, desired: Mapping[str, Any], changes: Sequence[FieldChange]
+) -> tuple[FieldChange, ...]:
+    """The changes, each with the place in the manifest that wants it."""
+    if not changes:
+        return ()
+    of = kind(resource.address.kind)
+    places = canonical_sources(of.fields, resource.spec, resource.positions)
+    located = replace(resource, positions=places)
+    return tuple(
+        replace(change, source=located.source_of(_positions(of.fields.at, desired, change.path)))
+        for change in changes
+    )
+
+
+def _positions(field_at: Callable[..., Any], desired: Mapping[str, Any], path: FieldPath) -> list[str | int]:
+    """A change's path with the position of each keyed item, as places are known by."""
+    from reconciler.shape import item_key
+
+    result: list[str | int] = []
+    value: Any = desired
+    for part in path:
+        if isinstance(part, ItemKey):
+            field = field_at(*result)
+            items = value if isinstance(value, list) else []
+            at = next((i for i, item in enumerate(items) if item_key(field, item)[0] == part.text), None)
+            if at is None:
+                break
+            result.append(at)
+            value = items[at]
+        else:
+            result.append(part)
+            value = value.get(part) if isinstance(value, Mapping) else None
+    return result
+
+
+def _notes(steps: Sequence[Step]) -> tuple[str, ...]:
+    """What concerns the whole plan, said once."""
+    notes = []
+    unknown = sorted({_pattern(s) for step in steps for s in step.skipped if s.reason is Reason.UNKNOWN})
+    if unknown:
+        notes.append(f"API fields that this version does not know, left alone: {', '.join(unknown)}")
+    held = [step.address for step in steps if any(s.reason is Reason.WRITE_ONLY for s in step.skipped)]
+    if held:
+        notes.append(
+            "write-only values cannot be compared; to send them again: --resend-secrets "
+            + (" ".join(map(str, held)) if len(held) <= 3 else f"ADDRESS… ({len(held)} resources hold some)")
+        )
+    return tuple(notes)
+
+
+def _pattern(skipped: Skipped) -> str:
+    return str(FieldPath(ItemKey("*") if isinstance(part, ItemKey) else part for part in skipped.path))

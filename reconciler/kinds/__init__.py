@@ -1,0 +1,94 @@
+"""What a kind is: a handful of functions. What its *fields* are stands in its schema.
+
+A kind turns answers into the shape of a spec, says which calls a difference takes, and what a live
+resource is doing. Everything here is pure: values in, values out.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reconciler.schema import Field
+from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped, Status
+
+__all__ = ["Kind", "kind"]
+
+
+class Comparable(Protocol):
+    """Desired and live in one shape, and what was taken out beforehand."""
+
+    def __call__(
+        self, resource: Resource, live: Live
+    ) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]: ...
+
+
+class Calls(Protocol):
+    """The exact calls of a step, fewest and in order."""
+
+    def __call__(
+        self, resource: Resource, live: Live | None, action: Action, changes: Sequence[FieldChange]
+    ) -> tuple[Call, ...]: ...
+
+
+class OneArgument(Protocol):
+    """A function of the live side."""
+
+    def __call__(self, live: Live) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The functions of one kind."""
+
+    name: str
+    fields: Field
+    comparable: Comparable
+    calls: Calls
+    normalise: OneArgument
+    fingerprint: OneArgument
+    notes: OneArgument
+    status: StatusOf
+    notice: NoticeOf
+    references: ReferencesOf
+
+
+class StatusOf(Protocol):
+    """What a live resource is doing, from the raw answer, with a line about it."""
+
+    def __call__(self, raw: Mapping[str, Any]) -> tuple[Status, str]: ...
+
+
+class NoticeOf(Protocol):
+    """What callers will notice."""
+
+    def __call__(self, action: Action, changes: Sequence[FieldChange]) -> str: ...
+
+
+class ReferencesOf(Protocol):
+    """Addresses (as text) that must exist before this one."""
+
+    def __call__(self, resource: Resource) -> tuple[str, ...]: ...
+
+
+@functools.cache
+def kind(name: str) -> Kind:
+    """The kind of this name. Raises KeyError when there is none."""
+    if name != "Endpoint":
+        raise KeyError(name)
+    from reconciler.kinds import endpoint, endpoint_calls
+
+    return Kind(
+        name=name,
+        fields=endpoint.fields(),
+        comparable=endpoint.comparable,
+        calls=endpoint_calls.calls,
+        normalise=endpoint.normalise,
+        fingerprint=endpoint.fingerprint,
+        notes=endpoint.notes,
+        status=endpoint.status,
+        notice=endpoint.notice,
+        references=endpoint.references,
+    )

@@ -1,0 +1,241 @@
+"""Kind ``Endpoint``: a model-serving endpoint of a Databricks workspace (or of a target that speaks its API).
+
+What a field is stands in ``schemas/endpoint.schema.json``. Here stands what a schema cannot say: where an
+answer keeps the desired state, which call changes which section, in which order, and what its callers notice.
+Facts: https://docs.databricks.com/api/workspace/servingendpoints and the calls of databricks-sdk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from reconciler import schema
+from reconciler.shape import canonical
+from reconciler.values import (
+    MASK,
+    Action,
+    FieldChange,
+    FieldPath,
+    ItemKey,
+    Live,
+    Masked,
+    Reason,
+    Resource,
+    Skipped,
+    Status,
+)
+
+__all__ = [
+    "KIND",
+    "comparable",
+    "fields",
+    "fingerprint",
+    "is_empty",
+    "is_updating",
+    "kept_grants",
+    "normalise",
+    "notes",
+    "notice",
+    "query_path",
+    "references",
+    "status",
+]
+
+KIND: Final = "Endpoint"
+
+
+def fields() -> schema.Field:
+    """The fields of the kind."""
+    return schema.spec_fields(KIND)
+
+
+def references(resource: Resource) -> tuple[str, ...]:
+    """Addresses that must exist before this one: none, an endpoint stands alone."""
+    return ()
+
+
+# ---- one shape ------------------------------------------------------------------------------------------
+
+
+def normalise(live: Live) -> dict[str, Any]:
+    """The live side in the shape of a spec: sections by name, other spellings merged.
+
+    While an update runs, ``config`` is what is being rolled out (``pending_config``): the state that the
+    endpoint is heading for is what a manifest must be held against.
+    """
+    raw = live.raw
+    shape: dict[str, Any] = canonical(fields(), raw)
+    for name in ("name", "config", "permissions"):
+        shape.pop(name, None)
+    pending = raw.get("pending_config")
+    config = pending if is_updating(raw) and pending else raw.get("config")
+    if config:
+        shape["config"] = canonical(fields().properties["config"], config)
+    if live.permissions is not None:
+        shape["permissions"] = _grants(live.permissions)
+    return shape
+
+
+def is_updating(raw: Mapping[str, Any]) -> bool:
+    """An update (or the creation) is in progress."""
+    return bool((raw.get("state") or {}).get("config_update") == "IN_PROGRESS")
+
+
+_IDENTITIES: Final = ("user_name", "group_name", "service_principal_name")
+_LEVELS: Final = ("CAN_VIEW", "CAN_QUERY", "CAN_MANAGE")
+
+
+def _grants(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The grants given on this endpoint itself, the highest level of each identity; not what it inherits."""
+    grants = []
+    for entry in answer.get("access_control_list") or ():
+        levels = [
+            permission.get("permission_level")
+            for permission in entry.get("all_permissions") or ()
+            if not permission.get("inherited")
+        ]
+        identity = {name: entry[name] for name in _IDENTITIES if entry.get(name)}
+        if levels and identity:
+            best = max(levels, key=lambda lv: _LEVELS.index(lv) if lv in _LEVELS else -1)
+            grants.append({**identity, "permission_level": best})
+    return sorted(grants, key=json.dumps)
+
+
+def kept_grants(live: Live, desired: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Grants that stay though no manifest names them: the creator's own CAN_MANAGE.
+
+    The API refuses a list that takes the caller's own CAN_MANAGE away; who the caller is, is not known
+    without a request of its own, and the creator is who applied first.
+    """
+    if live.permissions is None:
+        return []
+    creator = live.raw.get("creator")
+    named = {grant.get(name) for grant in desired.get("permissions") or () for name in _IDENTITIES}
+    return [
+        grant
+        for grant in _grants(live.permissions)
+        if creator
+        and creator not in named
+        and grant["permission_level"] == "CAN_MANAGE"
+        and creator in (grant.get("user_name"), grant.get("service_principal_name"))
+    ]
+
+
+def comparable(resource: Resource, live: Live) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
+    """Desired and live in one shape, ready to be compared, and what was taken out beforehand."""
+    desired: dict[str, Any] = canonical(fields(), resource.spec)
+    theirs = normalise(live)
+    skipped: list[Skipped] = []
+    if "permissions" in desired:
+        kept = kept_grants(live, desired)
+        theirs["permissions"] = [g for g in theirs.get("permissions", ()) if g not in kept]
+        for grant in kept:
+            key = next(f"{name}={grant[name]}" for name in _IDENTITIES if name in grant)
+            path = FieldPath(("permissions", ItemKey(key)))
+            skipped.append(Skipped(path, Reason.KEPT, "the creator keeps CAN_MANAGE: the API insists on it"))
+    return desired, theirs, skipped
+
+
+def fingerprint(live: Live) -> str:
+    """Digest of everything about a live endpoint that a plan may be judged by.
+
+    What changes by itself stays out: computed fields, fields no schema knows, what only LIST shows.
+    An update that finishes as it was meant to does not move it.
+    """
+    known = {
+        name: value
+        for name, value in normalise(live).items()
+        if (field := fields().properties.get(name)) and not field.computed and not field.not_echoed
+    }
+    text = json.dumps(
+        {"id": live.raw.get("id"), **_without_computed(fields(), known)},
+        sort_keys=True,
+        default=lambda value: value.digest if isinstance(value, Masked) else MASK,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_computed(field: schema.Field, value: Any) -> Any:
+    if isinstance(value, Mapping) and field.properties:
+        return {
+            name: _without_computed(child, item)
+            for name, item in value.items()
+            if (child := field.properties.get(name)) and not child.computed and not is_empty(item)
+        }
+    if isinstance(value, list) and field.items is not None:
+        items = [_without_computed(field.items, item) for item in value]
+        # The order of an answer means nothing, and differs from one read to the next.
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True, default=str))
+    return value
+
+
+def is_empty(value: Any) -> bool:
+    """Nothing that the API would tell from absence."""
+    return value is None or value in ({}, [], "")
+
+
+# ---- state ----------------------------------------------------------------------------------------------
+
+
+def status(raw: Mapping[str, Any]) -> tuple[Status, str]:
+    """Where a live endpoint stands, and a line about it: the state, with the servers' own messages."""
+    state = raw.get("state") or {}
+    update, ready = state.get("config_update"), state.get("ready")
+    messages = _deployment_messages(raw)
+    if update == "IN_PROGRESS":
+        return Status.WAITING, messages or ("updating" if ready == "READY" else "being created")
+    if update in ("UPDATE_FAILED", "UPDATE_CANCELED"):
+        words = "the last update failed" if update == "UPDATE_FAILED" else "the last update was cancelled"
+        return Status.FAILED, f"{words}: {messages}" if messages else words
+    if ready == "NOT_READY":
+        # An endpoint without a configuration is complete as it stands: it serves nothing yet.
+        if not raw.get("config") and not raw.get("pending_config"):
+            return Status.READY, "no configuration yet"
+        return Status.WAITING, messages or "not ready"
+    return Status.READY, "ready"
+
+
+def _deployment_messages(raw: Mapping[str, Any]) -> str:
+    seen: dict[str, None] = {}
+    for block in ("pending_config", "config"):
+        config = raw.get(block) or {}
+        for entity in config.get("served_entities") or config.get("served_models") or ():
+            state = entity.get("state") or {}
+            message = state.get("deployment_state_message")
+            if message and state.get("deployment") != "DEPLOYMENT_READY":
+                seen[f"{entity.get('name', '?')}: {message}"] = None
+    return "; ".join(seen)
+
+
+def notes(live: Live) -> tuple[str, ...]:
+    """What a reader of the plan must know about the live side."""
+    state, message = status(live.raw)
+    if is_updating(live.raw):
+        return ("an update is in progress: compared with the configuration that is being rolled out",)
+    return (message,) if state is Status.FAILED else ()
+
+
+def notice(action: Action, changes: Sequence[FieldChange]) -> str:
+    """What callers of the endpoint will notice."""
+    match action:
+        case Action.CREATE:
+            return "new endpoint; it answers once it is ready"
+        case Action.DELETE:
+            return "the endpoint is gone from the delete on"
+        case Action.REPLACE:
+            return "the endpoint is gone from the delete until the new one is ready; its id and URL change"
+        case Action.UPDATE:
+            if any(change.section == "config" for change in changes):
+                return "the old configuration serves until the new one is ready"
+            return "nothing: served without a break"
+        case _:
+            return "nothing"
+
+
+def query_path(name: str) -> str:
+    """The path of an endpoint's invocations, below the workspace's URL."""
+    return f"/serving-endpoints/{quote(name, safe='')}/invocations"

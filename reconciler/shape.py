@@ -1,0 +1,161 @@
+"""Turns a written spec and a server's answer into one shape, by the schema and nothing else.
+
+A dumb copy on purpose: other spellings to the one name, lists of pairs to maps, numbers to text where the
+API wants text. Cleverness here would hide real drift; judging is the comparison's work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.schema import MISSING, Field, derived_name, lookup
+from reconciler.values import MASK, Source
+
+__all__ = ["canonical", "canonical_sources", "item_key", "label_of", "masked"]
+
+
+def canonical(field: Field, value: Any) -> Any:
+    """``value`` in the one spelling. Unknown fields are kept as they are; the input is not changed.
+
+    Where an answer holds a field in both spellings the main one counts.
+    """
+    if field.pairs is not None:
+        return _as_map(field.pairs, value)
+    if isinstance(value, Mapping):
+        return _canonical_object(field, value)
+    if isinstance(value, (list, tuple)):
+        if field.items is None:
+            return list(value)
+        return [canonical(field.items, item) for item in value]
+    if field.coerce == "string" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _canonical_object(field: Field, value: Mapping[str, Any]) -> dict[str, Any]:
+    shape: dict[str, Any] = {}
+    aliases = field.aliases
+    for name, child_value in value.items():
+        if name in aliases:
+            main = aliases[name]
+            if value.get(main) is None:
+                # The alias' own schema knows the spelling below it (served_models → model_name).
+                spelling = field.properties.get(name) or field.properties[main]
+                shape[main] = canonical(spelling, child_value)
+            continue
+        child = field.properties.get(name) or field.extra
+        shape[name] = child_value if child is None else canonical(child, child_value)
+    return shape
+
+
+def _as_map(pairs: Mapping[str, str], value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return {
+            str(pair.get(pairs["key"])): _text(pair.get(pairs["value"]))
+            for pair in value
+            if isinstance(pair, Mapping)
+        }
+    return value
+
+
+def _text(value: Any) -> Any:
+    """Text of a pair's value; absent is empty. A bool or number of an answer is shown as JSON shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def canonical_sources(
+    field: Field, spec: Any, positions: Mapping[tuple[str | int, ...], Source]
+) -> dict[tuple[str | int, ...], Source]:
+    """The places of a spec's fields, by their path in the one spelling (list items by position)."""
+    return {_canonical_path(field, spec, path): source for path, source in positions.items()}
+
+
+def _canonical_path(field: Field, spec: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    here: Field | None = field
+    value: Any = spec
+    result: list[str | int] = []
+    for part in path:
+        below = value[part] if _has(value, part) else None
+        if here is not None and here.pairs is not None and isinstance(part, int):
+            key = below.get(here.pairs["key"]) if isinstance(below, Mapping) else None
+            return (*result, str(key))
+        if here is not None and isinstance(part, str):
+            result.append(here.aliases.get(part, part))
+        else:
+            result.append(part)
+        here = None if here is None else here.at(part)
+        value = below
+    return tuple(result)
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value)
+
+
+def item_key(field: Field, item: Mapping[str, Any]) -> tuple[str, bool]:
+    """The text of an item's key in a keyed list, and whether the key was written (not derived).
+
+    Key fields that are left out count with their backend default (``key`` of a rate limit).
+    """
+    assert field.items is not None
+    for name in field.key_one_of:
+        if item.get(name):
+            return f"{name}={item[name]}", True
+    texts = []
+    written = True
+    for name in field.key:
+        child = field.items.properties[name]
+        part = item.get(name)
+        if part is None and child.name_rule is not None:
+            part = derived_name(child.name_rule, item)
+            written = False
+        if part is None and child.default is not MISSING:
+            part = child.default
+        if part is not None and part != "":
+            texts.append(str(part))
+    return "/".join(texts), written
+
+
+def label_of(field: Field, item: Mapping[str, Any] | None) -> str:
+    """The field's label in words, from the item's fields; "" when it has none.
+
+    Of several templates the first whose fields all exist is taken.
+    """
+    values = {name: child.default for name, child in field.properties.items() if child.default is not MISSING}
+    values.update({name: value for name, value in (item or {}).items() if value is not None})
+    for template in field.label:
+        names = re.findall(r"\{(\w+)\}", template)
+        if all(lookup(values, name) not in (MISSING, None, "") for name in names):
+            return template.format(**{name: values[name] for name in names})
+    return ""
+
+
+def masked(field: Field | None, value: Any) -> Any:
+    """A live value fit to be shown: what may hold a secret is masked, references to secrets are not."""
+    if field is not None and (field.sensitive or field.secret or field.secret_reference):
+        if isinstance(value, Mapping):
+            return {key: _mask(item) for key, item in value.items()}
+        return _mask(value)
+    if isinstance(value, Mapping):
+        return {key: masked(None if field is None else field.at(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(None if field is None else field.items, item) for item in value]
+    return value
+
+
+_REFERENCE = re.compile(r"\{\{secrets/[^/{}]+/[^/{}]+\}\}")
+
+
+def _mask(value: Any) -> Any:
+    shown = value is None or (isinstance(value, str) and _REFERENCE.fullmatch(value))
+    return value if shown else MASK

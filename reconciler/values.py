@@ -1,0 +1,462 @@
+"""The nouns of the pipeline: frozen values with no behaviour but equality, order and text.
+
+The way of data: manifests → desired (:class:`Resource`) → :class:`Snapshot` of :class:`Live` → :class:`Plan`
+of :class:`Step` → :class:`Call` → :class:`Outcome`.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from reconciler.errors import UsageError
+
+__all__ = [
+    "MASK",
+    "Action",
+    "Address",
+    "Call",
+    "CallResult",
+    "FieldChange",
+    "FieldPath",
+    "ItemKey",
+    "Lifecycle",
+    "Live",
+    "Masked",
+    "Outcome",
+    "Plan",
+    "Reason",
+    "Resource",
+    "Secret",
+    "Skipped",
+    "Snapshot",
+    "Source",
+    "Status",
+    "Step",
+    "StepStatus",
+]
+
+MASK = "***"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Who a resource is, in every output: ``Endpoint/chat``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``Kind/name``. Raises UsageError when there is no kind or no name."""
+        kind, slash, name = text.partition("/")
+        if not (kind and slash and name):
+            raise UsageError(f"{text!r} is not an address", fix="write Kind/name, e.g. Endpoint/chat")
+        return cls(kind, name)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """A place in a manifest; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ItemKey:
+    """One item of a keyed list inside a FieldPath, by the text of its key."""
+
+    text: str
+
+
+_PLAIN = re.compile(r"^[A-Za-z_][\w-]*$")
+_PLAIN_ITEM = re.compile(r"^[^\[\]\"\s]+$")
+
+
+class FieldPath(tuple[str | int | ItemKey, ...]):
+    """The way to a field: names, list positions, keys of keyed lists.
+
+    Text form: ``config.served_entities[main].workload_size``, ``tags["cost.center"]``, ``list[0]``.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, parts: Iterable[str | int | ItemKey] = ()) -> FieldPath:
+        return super().__new__(cls, tuple(parts))
+
+    def __truediv__(self, part: str | int | ItemKey) -> FieldPath:
+        return FieldPath((*self, part))
+
+    def __str__(self) -> str:
+        text = ""
+        for part in self:
+            if isinstance(part, ItemKey):
+                plain = _PLAIN_ITEM.match(part.text)
+                text += f"[{part.text}]" if plain else f"[{_quote(part.text)}]"
+            elif isinstance(part, int):
+                text += f"[{part}]"
+            elif _PLAIN.match(part):
+                text += f".{part}" if text else part
+            else:
+                text += f"[{_quote(part)}]"
+        return text
+
+    def __repr__(self) -> str:
+        return f"FieldPath({str(self)!r})"
+
+    @classmethod
+    def parse(cls, text: str) -> FieldPath:
+        """Read the text form; ``[*]`` stands for any item. Raises UsageError naming what cannot be read."""
+        parts: list[str | int | ItemKey] = []
+        at = 0
+        while at < len(text):
+            found = _PART.match(text, at)
+            if not found or (found["name"] and bool(parts) != text.startswith(".", at)):
+                raise UsageError(
+                    f"{text!r} is not a field path: cannot read {text[at:]!r}",
+                    fix="write it like config.served_entities[*].workload_size",
+                )
+            if found["name"]:
+                parts.append(found["name"])
+            elif found["quoted"] is not None:
+                parts.append(ItemKey(re.sub(r"\\(.)", r"\1", found["quoted"])))
+            else:
+                parts.append(ItemKey(found["item"]))
+            at = found.end()
+        if not parts:
+            raise UsageError("an empty field path", fix="name a field, e.g. tags")
+        return cls(parts)
+
+    def covers(self, other: FieldPath) -> bool:
+        """This pattern is ``other`` or something above it; ``[*]`` fits any item, ``[x]`` also a name x."""
+        return len(self) <= len(other) and all(map(_fits, self, other))
+
+
+_PART = re.compile(
+    r"""\.?(?P<name>[A-Za-z_][\w-]*)|\["(?P<quoted>(?:[^"\\]|\\.)*)"\]|\[(?P<item>[^\[\]"]+)\]"""
+)
+
+
+def _fits(pattern: str | int | ItemKey, part: str | int | ItemKey) -> bool:
+    if isinstance(pattern, ItemKey):
+        if pattern.text == "*":
+            return True
+        return pattern.text == (part.text if isinstance(part, ItemKey) else str(part))
+    return pattern == part
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+
+
+class Secret:
+    """A resolved secret value. Shows as a mask wherever it is printed; only the HTTP layer reveals it.
+
+    ``reference`` is the text that stood in the manifest (``${env:OPENAI_API_KEY}``): it may be shown.
+    Equal when the values are. Pickling and copying to JSON through ``str`` give the mask.
+    """
+
+    __slots__ = ("_value", "reference")
+
+    def __init__(self, value: str, reference: str = MASK) -> None:
+        self._value = value
+        self.reference = reference
+
+    def reveal(self) -> str:
+        """The value itself. Ask for it only where it is sent."""
+        return self._value
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference})"
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Secret):
+            return self._value == other._value
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is never pickled: keep its reference and resolve it again")
+
+
+class Masked:
+    """A value of which only a salted digest is known (a saved snapshot): it can be compared, not shown."""
+
+    __slots__ = ("digest", "salt")
+
+    def __init__(self, digest: str, salt: str) -> None:
+        self.digest = digest
+        self.salt = salt
+
+    @classmethod
+    def of(cls, value: str, salt: str) -> Masked:
+        """The digest of a value: PBKDF2, slow on purpose, so that a guess costs as much as a comparison."""
+        return cls(_slow_digest(value, salt), salt)
+
+    def matches(self, value: str) -> bool:
+        """Whether this is the digest of that value."""
+        return _slow_digest(value, self.salt) == self.digest
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Masked):
+            return (self.digest, self.salt) == (other.digest, other.salt)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.digest, self.salt))
+
+    def __str__(self) -> str:
+        return MASK
+
+    __repr__ = __str__
+
+
+@functools.lru_cache(maxsize=4096)
+def _slow_digest(value: str, salt: str) -> str:
+    return hashlib.pbkdf2_hmac("sha256", value.encode(), salt.encode(), 10_000).hex()
+
+
+class Action(enum.StrEnum):
+    """What a step does to its resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    ADOPT = "adopt"
+    NO_OP = "no_op"
+
+
+class Reason(enum.StrEnum):
+    """Why the comparison left a field out."""
+
+    BACKEND_DEFAULT = "backend_default"
+    SERVER_CHOSEN = "server_chosen"
+    SERVER_OVERRIDES = "server_overrides"
+    WRITE_ONLY = "write_only"
+    NOT_ECHOED = "not_echoed"
+    IGNORED = "ignored"
+    UNMANAGED = "unmanaged"
+    COMPUTED = "computed"
+    UNKNOWN = "unknown"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One difference between desired and live.
+
+    ``before`` and ``after`` are normalised values; None means absent. ``sensitive``: both are shown
+    masked. ``words``: the change as people say it, "" when the values say it best. ``forces_replace``:
+    no call can make this change in place. ``section``: the part of the spec that is sent for it.
+    """
+
+    path: FieldPath
+    before: Any
+    after: Any
+    sensitive: bool = False
+    words: str = ""
+    forces_replace: bool = False
+    why: str = ""
+    section: str = ""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A field that was not compared, and why. ``detail`` is a sentence for people, "" when none is needed."""
+
+    path: FieldPath
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write, as data: the client method with its arguments, and the HTTP request that it makes.
+
+    ``path`` may hold ``{id}`` where the live id is known only after the create before it. ``body`` may
+    hold :class:`Secret` values. ``waits``: the endpoint is awaited ready before the next call.
+    ``needs_settled``: the call is refused by the server while an update is in progress.
+    """
+
+    operation: str
+    arguments: Mapping[str, Any]
+    method: str
+    path: str
+    body: Any = None
+    section: str = ""
+    waits: bool = False
+    needs_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The manifest's ``lifecycle`` block."""
+
+    prevent_destroy: bool = False
+    ignore_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One desired resource.
+
+    ``spec``: the manifest's spec with references resolved (secrets are :class:`Secret`), in the user's
+    spelling. ``positions``: FieldPath text without list keys (``spec.config.served_entities.0.name``
+    as a tuple of names and indices) → where it stands. ``resend``: send write-only values again.
+    """
+
+    address: Address
+    spec: Mapping[str, Any]
+    source: Source
+    labels: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    allow_unknown_fields: bool = False
+    positions: Mapping[tuple[str | int, ...], Source] = field(default_factory=dict)
+
+    def source_of(self, path: Iterable[str | int]) -> Source:
+        """Where a field of the spec stands: the nearest known place at or above ``path``."""
+        parts = tuple(path)
+        while parts:
+            if found := self.positions.get(parts):
+                return found
+            parts = parts[:-1]
+        return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One resource as the target has it.
+
+    ``raw``: the answer of the detailed read, unknown fields included, with what only the list says
+    merged in. ``permissions``: the answer of the permissions read, None when it was not asked.
+    """
+
+    address: Address
+    raw: Mapping[str, Any]
+    permissions: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The live side at one moment. ``names``: every address that the list showed, read in detail or not.
+
+    ``taken_at``: RFC 3339, UTC. ``masked``: secret-bearing values were replaced by digests when saved.
+    """
+
+    target: str
+    taken_at: str
+    resources: Mapping[Address, Live]
+    names: tuple[Address, ...] = ()
+    salt: str = ""
+
+
+class Status(enum.StrEnum):
+    """What a live resource is doing."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a plan does to one resource; complete in itself.
+
+    ``changes``: why. ``skipped``: what was left out of the comparison, and why. ``compared``: how many
+    fields were compared. ``notice``: what callers of the endpoint will notice. ``notes``: sentences for
+    people (an update in progress, a failed one …). ``fingerprint``: digest of the live side this step
+    was judged by, "" when the resource did not exist. ``base``: the normalised live side behind that
+    digest, for naming what moved. ``depends_on``: steps that must be done before.
+    """
+
+    address: Address
+    action: Action
+    changes: tuple[FieldChange, ...] = ()
+    calls: tuple[Call, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    compared: int = 0
+    notice: str = ""
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+    fingerprint: str = ""
+    base: Mapping[str, Any] | None = None
+    protected: bool = False
+    depends_on: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that an apply would do, for one target. ``notes`` concern the whole plan."""
+
+    target: str
+    steps: tuple[Step, ...]
+    stack: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing would be called."""
+        return not any(step.calls for step in self.steps)
+
+    def count(self, action: Action) -> int:
+        """How many steps have this action."""
+        return sum(1 for step in self.steps if step.action is action)
+
+
+class StepStatus(enum.StrEnum):
+    """How a step of an apply ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    NOT_WAITED = "not_waited"
+    FAILED = "failed"
+    REFUSED = "refused"
+    NOT_BEGUN = "not_begun"
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One call that was made (or found to be done already). ``seconds``: its duration."""
+
+    call: Call
+    outcome: str
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one step ended, with the calls that were made and those that were not begun."""
+
+    step: Step
+    status: StepStatus
+    results: tuple[CallResult, ...] = ()
+    not_begun: tuple[Call, ...] = ()
+    error: str = ""
+    log_tail: tuple[str, ...] = ()
+    url: str = ""
+    seconds: float = 0.0
