@@ -21,8 +21,10 @@ __all__ = [
     "Field",
     "derived_default",
     "derived_name",
+    "document_fields",
     "kinds",
     "lookup",
+    "names",
     "read",
     "spec_fields",
 ]
@@ -178,6 +180,12 @@ def read(name: str) -> dict[str, Any]:
     return parsed
 
 
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The names of all schema files, for :func:`read`, sorted."""
+    return tuple(sorted(path.name.removesuffix(".schema.json") for path in _folder().glob("*.schema.json")))
+
+
 def kinds() -> Mapping[str, str]:
     """Kind → the name of its schema file (for :func:`read`)."""
     return MappingProxyType(_KIND_FILES)
@@ -188,6 +196,13 @@ def spec_fields(kind: str) -> Field:
     """The tree of fields below ``spec`` of a kind. Raises KeyError for a kind that has no schema."""
     document = read(_KIND_FILES[kind])
     return _build("spec", document["properties"]["spec"], document)
+
+
+@functools.cache
+def document_fields(name: str) -> Field:
+    """The tree of fields of a whole document, by the name of its schema file (as for :func:`read`)."""
+    document = read(name)
+    return _build("", document, document)
 
 
 def _build(name: str, node: Mapping[str, Any], document: Mapping[str, Any]) -> Field:

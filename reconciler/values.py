@@ -30,6 +30,7 @@ __all__ = [
     "Masked",
     "Outcome",
     "Plan",
+    "ProgressEvent",
     "Reason",
     "Resource",
     "Secret",
@@ -460,3 +461,17 @@ class Outcome:
     log_tail: tuple[str, ...] = ()
     url: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """News of one step while an apply runs.
+
+    ``phase``: "calling", "waiting", "done" or "failed". ``detail``: the call, the server's state or its message
+    (untrusted text). ``elapsed``: seconds since the step began.
+    """
+
+    address: Address
+    phase: str
+    detail: str = ""
+    elapsed: float = 0.0

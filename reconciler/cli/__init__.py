@@ -1,1 +1,1 @@
-"""See the architecture section of the README."""
+"""The command line: a command parses, calls one function, prints one report, returns a code."""

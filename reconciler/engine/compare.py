@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.engine.words import value_change, order_change, shares_change
+from reconciler.engine.words import order_change, shares_change, value_change
 from reconciler.schema import MISSING, Field, derived_default, lookup
 from reconciler.shape import item_key, label_of, masked
 from reconciler.values import FieldChange, FieldPath, ItemKey, Masked, Reason, Secret, Skipped
 
-__all__ = ["Comparison", "compare_sections"]
+__all__ = ["SENT_AGAIN", "Comparison", "compare_sections"]
+
+SENT_AGAIN = "sent again"
+"""Words of a change that is none: a value that cannot be read back and was asked to be sent again."""
 
 
 @dataclass(slots=True)
@@ -62,9 +65,7 @@ def compare_sections(
             found.skipped.append(Skipped(path, reason))
     for section in desired:
         if section not in fields.properties:
-            part = walk.free_form(desired[section], live.get(section, MISSING), FieldPath((section,)))
-            part.changes = [replace(change, section=section) for change in part.changes]
-            found.take(part)
+            found.take(walk.passed_through(desired[section], live.get(section, MISSING), section))
     for section in live:
         if section not in fields.properties and section not in desired:
             found.skipped.append(Skipped(FieldPath((section,)), Reason.UNKNOWN))
@@ -168,7 +169,7 @@ class _Walk:
         if self.resend and not definition.immutable:
             found.changes.append(
                 FieldChange(
-                    path, None, desired, sensitive=definition.secret, words="sent again", why=reason.value
+                    path, None, desired, sensitive=definition.secret, words=SENT_AGAIN, why=reason.value
                 )
             )
         else:
@@ -253,20 +254,22 @@ class _Walk:
                 found.take(self.free_form(wanted[name], existing.get(name, MISSING), path / name))
             else:
                 found.skipped.append(Skipped(path / name, Reason.UNKNOWN))
-        if found.changes and wants != exists:
+        resent = [change for change in found.changes if change.words == SENT_AGAIN]
+        real = [change for change in found.changes if change.words != SENT_AGAIN]
+        if real and wants != exists:
             # A whole object came or went: one change says it; the parts' reasons stay. What forces a
             # replacement below keeps forcing it.
-            inner = next((c for c in found.changes if c.forces_replace), None)
+            inner = next((c for c in real if c.forces_replace), None)
             whole = FieldChange(
                 path,
                 masked(definition, _shown(live)),
                 _shown(desired),
-                sensitive=any(c.sensitive for c in found.changes),
-                words=self._words_for(definition, wanted or existing, found.changes),
+                sensitive=any(c.sensitive for c in real),
+                words=self._words_for(definition, wanted or existing, real),
                 forces_replace=inner is not None,
                 why=inner.why if inner else "",
             )
-            found.changes = [whole]
+            found.changes = [whole, *resent]
         elif definition.label:
             label = label_of(definition, {**existing, **wanted})
             found.changes = [_labelled(c, definition, path, label) for c in found.changes]
@@ -329,7 +332,8 @@ class _Walk:
         if order and lookup(self.desired_root, order["meaningful_when"]) is True:
             self._order(order.get("label", "order"), pairs, existing, path, found)
         if definition.shares and found.changes:
-            before, after = (_shares(definition, side) for side in (existing, wanted))
+            order_of = [key for key, _, _ in pairs]
+            before, after = (_shares(definition, side, order_of) for side in (existing, wanted))
             if before != after:
                 words = shares_change(definition.label[0], before, after)
                 found.changes[0] = replace(found.changes[0], words=words)
@@ -382,6 +386,15 @@ class _Walk:
             found.changes.append(FieldChange(path, theirs_order, mine_order, words=words))
 
     # ---- values no schema describes -------------------------------------------------------------
+
+    def passed_through(self, desired: Any, live: Any, section: str) -> Comparison:
+        """A section newer than the schema: sent with a create, and no call is known that changes it."""
+        found = self.free_form(desired, live, FieldPath((section,)))
+        for change in found.changes:
+            detail = f"differs, and no call is known that changes {section}: it is sent with a create only"
+            found.skipped.append(Skipped(change.path, Reason.UNKNOWN, detail))
+        found.changes.clear()
+        return found
 
     def free_form(self, desired: Any, live: Any, path: FieldPath) -> Comparison:
         """Values without a schema: equal or not, and where. A field newer than the schema lands here."""
@@ -443,9 +456,9 @@ def _same_subject(match: Sequence[str], mine: Mapping[str, Any], theirs: Mapping
     )
 
 
-def _shares(definition: Field, items: Sequence[Any]) -> dict[str, Any]:
+def _shares(definition: Field, items: Sequence[Any], order: Sequence[str]) -> dict[str, Any]:
     shares = {item_key(definition, item)[0]: item.get(definition.shares, 0) for item in items}
-    return dict(sorted(shares.items()))
+    return {key: shares[key] for key in order if key in shares}
 
 
 def _shown(value: Any) -> Any:

@@ -104,7 +104,10 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
         skipped=tuple(found.skipped),
         compared=found.compared,
         notice=of.notice(action, changes),
-        notes=of.notes(live),
+        notes=(
+            *of.notes(live),
+            *(f"{s.path} {s.detail}" for s in found.skipped if s.reason is Reason.UNKNOWN and s.detail),
+        ),
         source=resource.source,
         fingerprint=of.fingerprint(live),
         base=of.normalise(live),
@@ -171,7 +174,9 @@ def _positions(field_at: Callable[..., Any], desired: Mapping[str, Any], path: F
 def _notes(steps: Sequence[Step]) -> tuple[str, ...]:
     """What concerns the whole plan, said once."""
     notes = []
-    unknown = sorted({_pattern(s) for step in steps for s in step.skipped if s.reason is Reason.UNKNOWN})
+    unknown = sorted(
+        {_pattern(s) for step in steps for s in step.skipped if s.reason is Reason.UNKNOWN and not s.detail}
+    )
     if unknown:
         notes.append(f"API fields that this version does not know, left alone: {', '.join(unknown)}")
     held = [step.address for step in steps if any(s.reason is Reason.WRITE_ONLY for s in step.skipped)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["value_change", "order_change", "shares_change"]
+__all__ = ["order_change", "shares_change", "value_change"]
 
 
 def value_change(label: str, before: Any, after: Any, unit: str) -> str:

@@ -49,10 +49,18 @@ class Kind:
     calls: Calls
     normalise: OneArgument
     fingerprint: OneArgument
+    moved: MovedBetween
     notes: OneArgument
     status: StatusOf
     notice: NoticeOf
     references: ReferencesOf
+    query_path: PathOf
+
+
+class MovedBetween(Protocol):
+    """The sections that differ between two normalised live sides, as the fingerprint sees them."""
+
+    def __call__(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]: ...
 
 
 class StatusOf(Protocol):
@@ -65,6 +73,12 @@ class NoticeOf(Protocol):
     """What callers will notice."""
 
     def __call__(self, action: Action, changes: Sequence[FieldChange]) -> str: ...
+
+
+class PathOf(Protocol):
+    """The path below the target's URL where a resource of this name is queried."""
+
+    def __call__(self, name: str) -> str: ...
 
 
 class ReferencesOf(Protocol):
@@ -87,8 +101,10 @@ def kind(name: str) -> Kind:
         calls=endpoint_calls.calls,
         normalise=endpoint.normalise,
         fingerprint=endpoint.fingerprint,
+        moved=endpoint.moved,
         notes=endpoint.notes,
         status=endpoint.status,
         notice=endpoint.notice,
         references=endpoint.references,
+        query_path=endpoint.query_path,
     )

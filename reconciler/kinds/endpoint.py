@@ -37,6 +37,7 @@ __all__ = [
     "is_empty",
     "is_updating",
     "kept_grants",
+    "moved",
     "normalise",
     "notes",
     "notice",
@@ -143,18 +144,33 @@ def comparable(resource: Resource, live: Live) -> tuple[dict[str, Any], dict[str
 def fingerprint(live: Live) -> str:
     """Digest of everything about a live endpoint that a plan may be judged by.
 
-    What changes by itself stays out: computed fields, fields no schema knows, what only LIST shows.
-    An update that finishes as it was meant to does not move it.
+    What changes by itself stays out: computed fields, fields no schema knows, what only LIST shows, the order
+    of an answer. An update that finishes as it was meant to does not move it.
     """
+    return _digest({"id": live.raw.get("id"), **_judged(normalise(live))})
+
+
+def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sections of two normalised live sides that differ as the fingerprint sees them, sorted."""
+    then, now = _judged(before), _judged(after)
+    return tuple(
+        sorted(name for name in {**then, **now} if _digest(then.get(name)) != _digest(now.get(name)))
+    )
+
+
+def _judged(shape: Mapping[str, Any]) -> dict[str, Any]:
     known = {
         name: value
-        for name, value in normalise(live).items()
+        for name, value in shape.items()
         if (field := fields().properties.get(name)) and not field.computed and not field.not_echoed
     }
+    result: dict[str, Any] = _without_computed(fields(), known)
+    return result
+
+
+def _digest(value: Any) -> str:
     text = json.dumps(
-        {"id": live.raw.get("id"), **_without_computed(fields(), known)},
-        sort_keys=True,
-        default=lambda value: value.digest if isinstance(value, Masked) else MASK,
+        value, sort_keys=True, default=lambda item: item.digest if isinstance(item, Masked) else MASK
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

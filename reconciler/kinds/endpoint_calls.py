@@ -87,7 +87,7 @@ def _create(resource: Resource) -> tuple[Call, ...]:
         config = {"access_control_list": list(grants)}
         made.append(
             Call(
-                "add_endpoint_permissions",
+                "update_endpoint_permissions",
                 {"endpoint_id": "{id}", "config": config},
                 "PATCH",
                 f"{_PERMISSIONS}/{{id}}",

@@ -1,0 +1,53 @@
+# make demo   the main job on the embedded workspace      make test   everything that is checked by running
+# make lint   format, rules, types, import contracts      make bench  the claims of speed, as ratios
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: demo demo-http test test-quick lint format bench clean accept-update docs
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[emulator]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,conformance]'
+	touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	BIN=$(BIN) sh examples/demo.sh local
+
+demo-http: $(VENV)/.installed
+	BIN=$(BIN) sh examples/demo.sh databricks
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not conformance and not package'
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+accept-update: $(VENV)/.installed-dev
+	ACCEPT_UPDATE=1 $(BIN)/python -m pytest tests/acceptance
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) .reconciler build dist

@@ -1,0 +1,186 @@
+"""Options that several commands share, and what they come to: target, stack, manifests."""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.output import know, tell
+from reconciler.errors import UsageError
+from reconciler.targets import HOW_TO_TRY
+from reconciler.values import Address
+
+if TYPE_CHECKING:
+    from reconciler.manifest.document import Loaded
+    from reconciler.manifest.project import Project
+
+__all__ = [
+    "DetailedExitcode",
+    "Format",
+    "Input",
+    "Output",
+    "Paths",
+    "ProjectFile",
+    "Resend",
+    "Stack",
+    "Target",
+    "Verbose",
+    "find_target",
+    "load",
+    "parse_duration",
+    "parse_resend",
+    "taken_at",
+]
+
+
+class Format(enum.StrEnum):
+    """Output formats."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Manifest files and folders, - for stdin. Left out: reconciler.yaml's, else manifests/.",
+        show_default=False,
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH. Left out: reconciler.yaml's, "
+        "else $MLFLOW_DEPLOYMENTS_TARGET.",
+        show_default=False,
+    ),
+]
+Stack = Annotated[str | None, typer.Option(help="Name of the stack, instead of reconciler.yaml's.")]
+ProjectFile = Annotated[
+    str | None, typer.Option("--project", help="Project file. Left out: ./reconciler.yaml.")
+]
+Output = Annotated[Format, typer.Option("--output", "-o", help="Format of the answer on stdout.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also the bodies of the calls and every field left out.")
+]
+DetailedExitcode = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes (0: none).")
+]
+Resend = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--resend-secrets",
+        metavar="[ADDRESS…]",
+        help="Send write-only values again: of these addresses, or of all when none is named.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a command works on."""
+
+    loaded: Loaded
+    project: Project | None
+    stack: str
+
+
+def load(
+    paths: list[str] | None, project_file: str | None, stack: str | None = None, *, allow_unset: bool = False
+) -> Input:
+    """Read the project file and the manifests; from here on every output masks their secrets.
+
+    Raises ManifestError with all problems, UsageError when there is nothing to read.
+    """
+    from reconciler.manifest.document import load as load_documents
+
+    project = _project(project_file)
+    named = list(paths or ()) or (list(project.manifests) if project else [])
+    if not named:
+        if not Path("manifests").is_dir():
+            raise UsageError(
+                "no manifests were named",
+                fix="name files or folders, or list them under manifests: in reconciler.yaml; "
+                "reconciler init writes a first one",
+            )
+        named = ["manifests"]
+    root = project.root if project else Path.cwd()
+    loaded = load_documents(named, environ=os.environ, root=root, allow_unset=allow_unset)
+    know(loaded.secrets)
+    for warning in loaded.warnings:
+        tell(f"warning: {warning}")
+    return Input(loaded, project, stack or (project.stack if project and project.stack else ""))
+
+
+def _project(project_file: str | None) -> Project | None:
+    from reconciler.manifest.project import find_project, load_project
+
+    if project_file is not None:
+        return load_project(Path(project_file))
+    found = find_project(Path.cwd())
+    return load_project(found) if found else None
+
+
+def find_target(option: str | None, project: Project | None) -> str:
+    """The target: the option, else the project file's, else the environment's. Raises UsageError."""
+    target = option or (project.target if project else None) or os.environ.get("MLFLOW_DEPLOYMENTS_TARGET")
+    if not target:
+        raise UsageError(
+            "no target was given",
+            why="there is no --target, no target: in reconciler.yaml and no MLFLOW_DEPLOYMENTS_TARGET",
+            fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
+        )
+    return target
+
+
+def project_of(project_file: str | None) -> Project | None:
+    """The project file alone, for commands without manifests."""
+    return _project(project_file)
+
+
+def parse_resend(values: list[str] | None, known: list[Address]) -> set[Address] | bool:
+    """What --resend-secrets means: True for all. Raises UsageError for an address no manifest names."""
+    if not values:
+        return False
+    if "*" in values:
+        return True
+    wanted = {Address.parse(value) for value in values}
+    for address in sorted(wanted - set(known)):
+        raise UsageError(
+            f"--resend-secrets: no manifest names {address}", fix="write an address that the plan shows"
+        )
+    return wanted
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Seconds of ``45m``, ``90s``, ``1h``, ``250ms`` or a plain number of seconds. Raises UsageError."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"{option}: {text!r} is not a duration", fix="write it like 45m, 90s or 1h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def taken_at() -> str:
+    """Now, RFC 3339, UTC."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def is_interactive() -> bool:
+    """Somebody can answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,104 @@
+"""``reconciler plan``: what would be called, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli import options as opt
+from reconciler.cli.output import answer, answer_json, is_ascii, tell, wants_colour
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.values import Plan, Snapshot
+
+
+def plan(
+    paths: opt.Paths = None,
+    target: opt.Target = None,
+    stack: opt.Stack = None,
+    project: opt.ProjectFile = None,
+    output: opt.Output = opt.Format.TEXT,
+    detailed_exitcode: opt.DetailedExitcode = False,
+    resend_secrets: opt.Resend = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option("--snapshot", help="Plan against a saved snapshot: no target is asked, no credentials."),
+    ] = None,
+    save_snapshot: Annotated[
+        str | None,
+        typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
+    ] = None,
+    verbose: opt.Verbose = False,
+) -> int:
+    """Show what an apply would call, and why. Changes nothing.
+
+    A section that a manifest leaves out is not managed; one that it writes is authoritative. Each field that
+    was not compared is counted, and named with its reason with -v or -o json.
+    """
+    from reconciler.engine.planner import make_plan
+    from reconciler.engine.safety import refusals
+
+    read = opt.load(paths, project, stack)
+    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+    if snapshot is not None:
+        seen = _replayed(snapshot)
+        tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
+    else:
+        seen = read_live_side(opt.find_target(target, read.project), read)
+    if save_snapshot is not None:
+        from reconciler.engine.snapshot import snapshot_to_json
+
+        _write(Path(save_snapshot), snapshot_to_json(seen))
+    made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
+    show(made, output, verbose=verbose)
+    if refused := refusals(made):
+        raise refused
+    return 2 if detailed_exitcode and not made.is_empty else 0
+
+
+def read_live_side(target: str, read: opt.Input) -> Snapshot:
+    """Read what a plan needs from the target; the first line on stderr says which one it is."""
+    from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
+    from reconciler.targets import connect, describe
+
+    with connect(target, pool_size=READ_PARALLELISM) as client:
+        tell(f"target: {describe(target, client)}")
+        return read_snapshot(client, read.loaded.resources, target=target, taken_at=opt.taken_at())
+
+
+def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
+    """The plan as the command's answer."""
+    if output is opt.Format.JSON:
+        from reconciler.report.json import plan_json
+
+        answer_json(plan_json(made))
+    else:
+        from reconciler.report.text import plan_text
+
+        answer(
+            plan_text(made, colour=wants_colour(sys.stdout), verbose=verbose, ascii_only=is_ascii(sys.stdout))
+        )
+
+
+def _replayed(file: str) -> Snapshot:
+    from reconciler.engine.snapshot import snapshot_from_json
+
+    try:
+        content: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the snapshot cannot be read: {error}", where=file, fix="write one with --save-snapshot FILE"
+        ) from error
+    return snapshot_from_json(content, where=file)
+
+
+def _write(path: Path, content: Any) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the snapshot cannot be written: {error}", where=str(path)) from error

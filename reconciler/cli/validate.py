@@ -1,0 +1,55 @@
+"""``reconciler validate``: are the manifests right? Asks no server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reconciler.cli import options as opt
+from reconciler.cli.output import answer, answer_json
+from reconciler.errors import ManifestError, Problem
+
+
+def validate(
+    paths: opt.Paths = None,
+    project: opt.ProjectFile = None,
+    output: opt.Output = opt.Format.TEXT,
+    allow_unset: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unset",
+            help="Unset ${env:…} and missing ${file:…} are no errors: for CI without secrets.",
+        ),
+    ] = False,
+) -> int:
+    """Check manifests against the schemas and each other; report every problem of every file at once."""
+    try:
+        read = opt.load(paths, project, allow_unset=allow_unset)
+    except ManifestError as error:
+        if output is opt.Format.JSON:
+            answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
+            return error.exit_code
+        raise
+    addresses = [str(resource.address) for resource in read.loaded.resources]
+    if output is opt.Format.JSON:
+        warnings = [_problem(p) for p in read.loaded.warnings]
+        answer_json({"valid": True, "problems": [], "warnings": warnings, "resources": addresses})
+    else:
+        count, files = len(addresses), len(read.loaded.files)
+        answer(
+            f"{count} manifest{'s' if count != 1 else ''} in {files} file{'s' if files != 1 else ''}: valid"
+        )
+    return 0
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.what,
+        "fix": problem.fix,
+        "rule": problem.rule,
+    }

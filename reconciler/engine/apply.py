@@ -1,0 +1,90 @@
+"""Apply as one function: carry the plan out, read what was touched, plan again, and say what is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.engine.executor import ExecutionOptions, execute
+from reconciler.engine.planner import make_plan, make_step, plan_destroy
+from reconciler.engine.snapshot import read_snapshot
+from reconciler.engine.waiting import Clock
+from reconciler.errors import TargetError
+from reconciler.kinds import kind
+from reconciler.values import (
+    Action,
+    Address,
+    Outcome,
+    Plan,
+    ProgressEvent,
+    Resource,
+    Status,
+    StepStatus,
+)
+
+__all__ = ["Applied", "apply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply came to.
+
+    ``remaining``: the second plan, of what was touched; None when nothing was, or it could not be made
+    (``unverified`` says why). ``converged``: every step is done, live, and the second plan is empty.
+    """
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    remaining: Plan | None
+    converged: bool
+    unverified: str = ""
+
+
+def apply(
+    plan: Plan,
+    client: Any,
+    desired: Sequence[Resource],
+    *,
+    taken_at: Callable[[], str],
+    options: ExecutionOptions | None = None,
+    progress: Callable[[ProgressEvent], None] = lambda event: None,
+    stop: threading.Event | None = None,
+    clock: Clock | None = None,
+) -> Applied:
+    """Carry ``plan`` out against ``client`` and prove the result by a second plan.
+
+    ``taken_at`` gives the time of a reading as RFC 3339. Raises nothing that a server can cause:
+    failures stand in the outcomes, a failed proof in ``unverified``.
+    """
+    resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
+    outcomes = execute(
+        plan,
+        client,
+        resources,
+        replan=make_step,
+        options=options,
+        progress=progress,
+        stop=stop,
+        clock=clock,
+    )
+    finished = all(o.status in (StepStatus.DONE, StepStatus.UNCHANGED) for o in outcomes)
+    touched = [resources[o.step.address] for o in outcomes if o.results]
+    if not touched:
+        return Applied(plan, outcomes, None, finished)
+    try:
+        snapshot = read_snapshot(client, touched, target=plan.target, taken_at=taken_at())
+    except TargetError as error:
+        return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
+    deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}
+    kept = [resource for resource in touched if resource.address not in deleted]
+    remaining = make_plan(kept, snapshot, stack=plan.stack)
+    again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
+    remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
+    ready = all(
+        kind(address.kind).status(live.raw)[0] is Status.READY
+        for address, live in snapshot.resources.items()
+        if address not in deleted
+    )
+    return Applied(plan, outcomes, remaining, finished and remaining.is_empty and ready)

@@ -1,0 +1,187 @@
+"""The live side at one moment: LIST, then a GET for each declared resource that LIST shows, and no more."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from reconciler.errors import NotFound, UsageError
+from reconciler.kinds import kind
+from reconciler.schema import Field
+from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
+
+__all__ = [
+    "EndpointReader",
+    "read_live",
+    "read_snapshot",
+    "snapshot_from_json",
+    "snapshot_to_json",
+]
+
+FORMAT_VERSION = "1.0"
+READ_PARALLELISM = 16
+"""Reads at a time. Reads are not counted against the workspace's write budget."""
+
+
+class EndpointReader(Protocol):
+    """The part of a client that reading needs."""
+
+    def list_endpoints(self) -> Sequence[Mapping[str, Any]]:
+        """The summaries of all endpoints."""
+
+    def get_endpoint(self, endpoint: str) -> Mapping[str, Any]:
+        """One endpoint in detail."""
+
+    def get_endpoint_permissions(self, endpoint_id: str) -> Mapping[str, Any]:
+        """The permissions of one endpoint, by its id."""
+
+
+def read_snapshot(
+    client: EndpointReader,
+    desired: Sequence[Resource],
+    *,
+    target: str,
+    taken_at: str,
+    parallelism: int = READ_PARALLELISM,
+) -> Snapshot:
+    """Read what a plan for ``desired`` needs: 1 LIST, 1 GET for each declared endpoint that LIST shows, and
+    1 more for each of those that manages permissions.
+
+    Raises TargetError when a read fails for another reason than the endpoint being gone by then.
+    """
+    summaries = {str(item.get("name")): item for item in client.list_endpoints()}
+    wanted = [resource for resource in desired if resource.address.name in summaries]
+
+    def details(resource: Resource) -> Live | None:
+        summary = summaries[resource.address.name]
+        return read_live(client, resource, summary)
+
+    if len(wanted) > 1:
+        with ThreadPoolExecutor(min(parallelism, len(wanted)), "read") as pool:
+            found = list(pool.map(details, wanted))
+    else:
+        found = [details(resource) for resource in wanted]
+    return Snapshot(
+        target,
+        taken_at,
+        {live.address: live for live in found if live is not None},
+        names=tuple(Address("Endpoint", name) for name in sorted(summaries)),
+    )
+
+
+def read_live(
+    client: EndpointReader,
+    resource: Resource,
+    summary: Mapping[str, Any] | None = None,
+    *,
+    permissions: bool | None = None,
+) -> Live | None:
+    """One resource as it is now, None when there is none.
+
+    ``summary``: its entry of LIST, for fields that only LIST shows and for its id. ``permissions``: whether
+    they are read too; None = when the manifest manages them.
+    """
+    name = resource.address.name
+    try:
+        raw = dict(client.get_endpoint(name))
+        wants_grants = "permissions" in resource.spec if permissions is None else permissions
+        grants = None
+        if wants_grants:
+            # The id of the detailed answer, not of LIST: an endpoint recreated by hand has a new one
+            # (databricks/cli, acceptance drift/recreated_same_name).
+            grants = client.get_endpoint_permissions(str(raw.get("id", "")))
+    except NotFound:
+        return None
+    if summary is not None:
+        for field_name, field in kind(resource.address.kind).fields.properties.items():
+            spellings = (field_name, *field.also_called)
+            if field.not_echoed == "get" and not any(raw.get(s) for s in spellings):
+                raw.update({s: summary[s] for s in spellings if summary.get(s)})
+    return Live(resource.address, raw, grants)
+
+
+# ---- snapshot files --------------------------------------------------------------------------------------
+
+
+def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str, Any]:
+    """The snapshot as JSON, fit for a file: what may hold a secret is replaced by a salted digest.
+
+    A plan made from the file is the plan made from the snapshot: digests can be compared. ``salt`` is
+    random when it is not given.
+    """
+    used = salt or secrets.token_hex(16)
+    return {
+        "format_version": FORMAT_VERSION,
+        "target": snapshot.target,
+        "taken_at": snapshot.taken_at,
+        "salt": used,
+        "names": [str(address) for address in snapshot.names],
+        "resources": {
+            str(address): {
+                "raw": _masked(kind(address.kind).fields, live.raw, used),
+                "permissions": live.permissions,
+            }
+            for address, live in snapshot.resources.items()
+        },
+    }
+
+
+def _masked(field: Field | None, value: Any, salt: str, sensitive: bool = False) -> Any:
+    if field is not None:
+        sensitive = sensitive or field.sensitive or field.secret or field.write_only
+    if isinstance(value, Mapping):
+        return {name: _masked(_child(field, name), item, salt, sensitive) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(None if field is None else field.items, item, salt, sensitive) for item in value]
+    if isinstance(value, Masked):
+        return {"$masked": value.digest}
+    if isinstance(value, Secret):
+        return {"$masked": Masked.of(value.reveal(), salt).digest}
+    if sensitive and value is not None:
+        return {"$masked": Masked.of(str(value), salt).digest}
+    return value
+
+
+def _child(field: Field | None, name: str) -> Field | None:
+    if field is None:
+        return None
+    if name == "pending_config":  # the same fields as the configuration it becomes
+        return field.properties.get("config")
+    return field.at(name)
+
+
+def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
+    """Read what :func:`snapshot_to_json` wrote. Raises UsageError when it is something else."""
+    try:
+        if content["format_version"] != FORMAT_VERSION:
+            raise UsageError(
+                f"snapshot format {content['format_version']!r} is not known here",
+                where=where,
+                fix=f"this version reads format {FORMAT_VERSION}",
+            )
+        salt = content["salt"]
+        resources = {}
+        for text, entry in content["resources"].items():
+            address = Address.parse(text)
+            resources[address] = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
+        names = tuple(Address.parse(text) for text in content["names"])
+        return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            "this is not a snapshot file",
+            where=where,
+            why=f"it lacks or garbles {error}",
+            fix="write one with: reconciler plan --save-snapshot FILE",
+        ) from error
+
+
+def _unmasked(value: Any, salt: str) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"$masked"}:
+            return Masked(str(value["$masked"]), salt)
+        return {name: _unmasked(item, salt) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_unmasked(item, salt) for item in value]
+    return value
