@@ -1,4 +1,4 @@
-"""``make bench``: every claim of speed, as a ratio measured in this run. Exits with 1 when a bound is exceeded."""
+"""``make bench``: every claim of speed, as a ratio measured in this run. Exit code 1: a bound is exceeded."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def main() -> int:
             rows.append((title, compare(_plan(many), bare, runs=5, environment=environment), 1.3))
         validate = [PYTHON, "-m", "reconciler", "validate", str(many)]
         parse = [PYTHON, "-m", "benchmarks.parse_only", str(many)]
-        rows.append(("validate 1,000 manifests / PyYAML's C loader alone", compare(validate, parse, runs=7), 4.0))
+        rows.append(
+            ("validate 1,000 manifests / PyYAML's C loader alone", compare(validate, parse, runs=7), 4.0)
+        )
     print(f"{'':<58} {'A':>9} {'B':>9}     A/B")
     for title, ratio, bound in rows:
         print(ratio.line(title, bound))
@@ -103,7 +105,9 @@ def _workspace(db: Path, manifests: Path, latency: str) -> Iterator[dict[str, st
         stderr=subprocess.DEVNULL,
     )
     serve = [PYTHON, "-m", "reconciler", "emulator", "serve", "--port", "0", "--db", str(db)]
-    server = subprocess.Popen([*serve, "--latency", latency], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [*serve, "--latency", latency], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     try:
         assert server.stdout is not None
         url = server.stdout.readline().decode().removeprefix("listening on ").strip()

@@ -1,4 +1,4 @@
-"""What a no-op plan is held against: the same URLs, fetched through requests with as many threads, and nothing else."""
+"""What a no-op plan is held against: the same URLs through requests, with as many threads, nothing else."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def _behaviour(field: Field) -> str:
     if field.secret_reference:
         words.append("reference to a secret")
     if field.default is not MISSING:
-        words.append(f"backend default `{field.default!r}`" if field.default != "" else "backend default empty")
+        words.append(
+            f"backend default `{field.default!r}`" if field.default != "" else "backend default empty"
+        )
     if field.default_rule:
         words.append("backend default")
     if field.server_chosen:

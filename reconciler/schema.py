@@ -66,7 +66,8 @@ class Field:
     ``properties``: the fields of an object by name. ``items``: of a list. ``extra``: of a free-form map's
     values. ``types``: JSON Schema type names, empty when any is allowed. A field with neither
     properties, items nor extra is a scalar or an opaque value. ``limits``: the standard keywords that bound
-    its value (enum, pattern, minimum, required …), as the schema has them.
+    its value (enum, pattern, minimum, required …), as the schema has them. ``aliases``: other spelling →
+    name, of the properties. ``is_plain``: a scalar of which two equal sides need no second look.
     """
 
     name: str
@@ -117,16 +118,26 @@ class Field:
     unit: str = ""
     reason: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    is_plain: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        needs_a_look = (
+            self.properties
+            or self.items
+            or self.extra
+            or self.computed
+            or self.write_only
+            or self.secret
+            or self.not_echoed
+            or self.overridden_when
+        )
+        object.__setattr__(self, "is_plain", not needs_a_look)
 
     @property
     def is_keyed(self) -> bool:
         """Its items are matched by key."""
         return bool(self.key or self.key_one_of)
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        """Other spelling → the field's name, for the properties of an object."""
-        return _aliases(self)
 
     def at(self, *path: str | int) -> Field | None:
         """The field below this one, by names (positions and keys stand for any item), None when unknown."""
@@ -153,10 +164,9 @@ class Field:
                 yield from below.walk((*prefix, "*"))
 
 
-@functools.cache
-def _aliases(of: Field) -> Mapping[str, str]:
-    spellings = {name: child.alias_of for name, child in of.properties.items() if child.alias_of}
-    for name, child in of.properties.items():
+def _aliases(properties: Mapping[str, Field]) -> Mapping[str, str]:
+    spellings = {name: child.alias_of for name, child in properties.items() if child.alias_of}
+    for name, child in properties.items():
         spellings.update(dict.fromkeys(child.also_called, name))
     return MappingProxyType(spellings)
 
@@ -268,6 +278,7 @@ def _build(name: str, node: Mapping[str, Any], document: Mapping[str, Any]) -> F
         unit=words.get("unit", ""),
         reason=words.get("reason", ""),
         limits=MappingProxyType({word: node[word] for word in _LIMITS if word in node}),
+        aliases=_aliases(properties),
     )
 
 

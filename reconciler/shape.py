@@ -19,11 +19,14 @@ __all__ = ["canonical", "canonical_sources", "item_key", "label_of", "masked"]
 def canonical(field: Field, value: Any) -> Any:
     """``value`` in the one spelling. Unknown fields are kept as they are; the input is not changed.
 
-    Where an answer holds a field in both spellings the main one counts.
+    Where an answer holds a field in both spellings the main one counts. Values are JSON-like: objects are
+    dicts.
     """
+    if isinstance(value, str):  # most values, and the quickest way out
+        return value
     if field.pairs is not None:
         return _as_map(field.pairs, value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return _canonical_object(field, value)
     if isinstance(value, (list, tuple)):
         if field.items is None:
@@ -36,17 +39,20 @@ def canonical(field: Field, value: Any) -> Any:
 
 def _canonical_object(field: Field, value: Mapping[str, Any]) -> dict[str, Any]:
     shape: dict[str, Any] = {}
-    aliases = field.aliases
+    aliases, properties = field.aliases, field.properties
     for name, child_value in value.items():
         if name in aliases:
             main = aliases[name]
             if value.get(main) is None:
                 # The alias' own schema knows the spelling below it (served_models → model_name).
-                spelling = field.properties.get(name) or field.properties[main]
+                spelling = properties.get(name) or properties[main]
                 shape[main] = canonical(spelling, child_value)
             continue
-        child = field.properties.get(name) or field.extra
-        shape[name] = child_value if child is None else canonical(child, child_value)
+        child = properties.get(name) or field.extra
+        if child is None or child.computed:
+            shape[name] = child_value
+        else:
+            shape[name] = canonical(child, child_value)
     return shape
 
 

@@ -467,8 +467,8 @@ class Outcome:
 class ProgressEvent:
     """News of one step while an apply runs.
 
-    ``phase``: "calling", "waiting", "done" or "failed". ``detail``: the call, the server's state or its message
-    (untrusted text). ``elapsed``: seconds since the step began.
+    ``phase``: "calling", "waiting", "done" or "failed". ``detail``: the call, the server's state or its
+    message (untrusted text). ``elapsed``: seconds since the step began.
     """
 
     address: Address

@@ -48,7 +48,7 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
-    read = opt.load(paths, project, stack)
+    read = opt.load_for(target, paths, project, stack)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot) -> Plan:
@@ -56,7 +56,7 @@ def apply(
 
         return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
 
-    return _act(read, planned, target, output, auto_approve, parallelism, wait_timeout, no_wait, verbose)
+    return _act(read, planned, output, auto_approve, parallelism, wait_timeout, no_wait, verbose)
 
 
 def destroy(
@@ -74,20 +74,19 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load(paths, project, stack, allow_unset=True)
+    read = opt.load_for(target, paths, project, stack, allow_unset=True)
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy
 
         return plan_destroy(read.loaded.resources, snapshot, stack=read.stack)
 
-    return _act(read, planned, target, output, auto_approve, parallelism, "45m", False, verbose)
+    return _act(read, planned, output, auto_approve, parallelism, "45m", False, verbose)
 
 
 def _act(
     read: opt.Input,
     planned: Callable[[Snapshot], Plan],
-    target_option: str | None,
     output: opt.Format,
     auto_approve: bool,
     parallelism: int,
@@ -104,12 +103,12 @@ def _act(
     from reconciler.targets import connect, describe
 
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
-    target = opt.find_target(target_option, read.project)
     stop = threading.Event()
-    with connect(target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
-        tell(f"target: {describe(target, client)}")
+    with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
+        tell(f"target: {describe(read.target, client)}")
+        read.tell_warnings()
         resources = read.loaded.resources
-        snapshot = read_snapshot(client, resources, target=target, taken_at=opt.taken_at())
+        snapshot = read_snapshot(client, resources, target=read.target, taken_at=opt.taken_at())
         plan = planned(snapshot)
         if output is opt.Format.TEXT:
             show(plan, output, verbose=verbose)
@@ -118,7 +117,7 @@ def _act(
                 show(plan, output)
             raise refused
         if not plan.is_empty and not auto_approve:
-            _ask(plan, describe(target, client))
+            _ask(plan, describe(read.target, client))
         with _stopping(stop), Progress(sys.stderr, colour=wants_colour(sys.stderr)) as progress:
             applied = carry_out(
                 plan,

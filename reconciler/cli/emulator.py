@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -51,7 +50,6 @@ def serve(
     def ready(listening: int) -> None:
         url = f"http://127.0.0.1:{listening}"
         answer(f"listening on {url}")
-        sys.stdout.flush()  # somebody may be waiting for this line in a pipe
         tell(f"use it: DATABRICKS_HOST={url} DATABRICKS_TOKEN=x reconciler plan --target databricks")
 
     run(

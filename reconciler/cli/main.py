@@ -13,6 +13,7 @@ import typer
 from reconciler import __version__
 from reconciler.cli import apply, emulator, get, init, plan, schema, validate
 from reconciler.cli.output import setup_logging, stderr_text
+from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
 
 __all__ = ["app", "main"]
@@ -79,6 +80,7 @@ def with_optional_values(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives the exit code. A traceback from here is our bug, and says so."""
     words = with_optional_values(sys.argv[1:] if arguments is None else arguments)
+    convert_only_when_needed()
     try:
         code = app(words, prog_name="reconciler", standalone_mode=False)
         return code if isinstance(code, int) else 0

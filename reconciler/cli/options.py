@@ -6,14 +6,14 @@ import enum
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.output import know, tell
-from reconciler.errors import UsageError
+from reconciler.errors import UsageError, UserError
 from reconciler.targets import HOW_TO_TRY
 from reconciler.values import Address
 
@@ -34,6 +34,7 @@ __all__ = [
     "Verbose",
     "find_target",
     "load",
+    "load_for",
     "parse_duration",
     "parse_resend",
     "taken_at",
@@ -93,6 +94,12 @@ class Input:
     loaded: Loaded
     project: Project | None
     stack: str
+    target: str = ""
+
+    def tell_warnings(self) -> None:
+        """The warnings, on stderr; after the line that names the target."""
+        for warning in self.loaded.warnings:
+            tell(f"warning: {warning}")
 
 
 def load(
@@ -117,18 +124,37 @@ def load(
     root = project.root if project else Path.cwd()
     loaded = load_documents(named, environ=os.environ, root=root, allow_unset=allow_unset)
     know(loaded.secrets)
-    for warning in loaded.warnings:
-        tell(f"warning: {warning}")
     return Input(loaded, project, stack or (project.stack if project and project.stack else ""))
+
+
+def load_for(
+    target_option: str | None,
+    paths: list[str] | None,
+    project_file: str | None,
+    stack: str | None,
+    *,
+    allow_unset: bool = False,
+) -> Input:
+    """The same for a command that goes to a target, which stands in the result.
+
+    The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
+    """
+    target = find_target(target_option, _project(project_file))
+    try:
+        read = load(paths, project_file, stack, allow_unset=allow_unset)
+    except UserError:
+        tell(f"target: {target}")
+        raise
+    return replace(read, target=target)
 
 
 def _project(project_file: str | None) -> Project | None:
     from reconciler.manifest.project import find_project, load_project
 
     if project_file is not None:
-        return load_project(Path(project_file))
-    found = find_project(Path.cwd())
-    return load_project(found) if found else None
+        return load_project(Path(project_file), environ=os.environ)
+    found = find_project(Path())
+    return load_project(found, environ=os.environ) if found else None
 
 
 def find_target(option: str | None, project: Project | None) -> str:

@@ -41,8 +41,9 @@ def redacted(text: str) -> str:
 
 
 def answer(text: str) -> None:
-    """The command's answer, on stdout."""
+    """The command's answer, on stdout; at once, for what follows on stderr must not overtake it."""
     sys.stdout.write(redacted(text) + ("" if text.endswith("\n") else "\n"))
+    sys.stdout.flush()
 
 
 def answer_json(content: Any) -> None:

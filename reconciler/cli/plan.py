@@ -14,7 +14,7 @@ from reconciler.cli.output import answer, answer_json, is_ascii, tell, wants_col
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
-    from reconciler.values import Plan, Snapshot
+    from reconciler.values import Address, Plan, Snapshot
 
 
 def plan(
@@ -43,32 +43,45 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import refusals
 
-    read = opt.load(paths, project, stack)
-    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
+        read = opt.load(paths, project, stack)
     else:
-        seen = read_live_side(opt.find_target(target, read.project), read)
+        read = opt.load_for(target, paths, project, stack)
+    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+    if snapshot is not None:
+        read.tell_warnings()
+        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
+    else:
+        seen, made = _live(read, resend)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
         _write(Path(save_snapshot), snapshot_to_json(seen))
-    made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
     show(made, output, verbose=verbose)
     if refused := refusals(made):
         raise refused
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
-def read_live_side(target: str, read: opt.Input) -> Snapshot:
-    """Read what a plan needs from the target; the first line on stderr says which one it is."""
-    from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
+def _live(read: opt.Input, resend: set[Address] | bool) -> tuple[Snapshot, Plan]:
+    """Read and plan; the first line on stderr says which target it is."""
+    from reconciler.engine.planning import read_and_plan
+    from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with connect(target, pool_size=READ_PARALLELISM) as client:
-        tell(f"target: {describe(target, client)}")
-        return read_snapshot(client, read.loaded.resources, target=target, taken_at=opt.taken_at())
+    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+        tell(f"target: {describe(read.target, client)}")
+        read.tell_warnings()
+        return read_and_plan(
+            client,
+            read.loaded.resources,
+            target=read.target,
+            taken_at=opt.taken_at(),
+            stack=read.stack,
+            resend=resend,
+        )
 
 
 def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:

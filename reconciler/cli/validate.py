@@ -31,6 +31,8 @@ def validate(
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
             return error.exit_code
         raise
+    if output is opt.Format.TEXT:
+        read.tell_warnings()
     addresses = [str(resource.address) for resource in read.loaded.resources]
     if output is opt.Format.JSON:
         warnings = [_problem(p) for p in read.loaded.warnings]

@@ -235,8 +235,15 @@ class _Walk:
         wanted: Mapping[str, Any] = desired if wants else {}
         existing: Mapping[str, Any] = live if exists else {}
         found = Comparison()
+        quick = not self.ignore
         for name, child in definition.properties.items():
-            if child.alias_of or (name not in wanted and name not in existing):
+            if name in wanted:
+                if quick and child.is_plain and name in existing:
+                    mine = wanted[name]
+                    if mine == existing[name] and type(mine) is type(existing[name]) and mine is not None:
+                        found.compared += 1
+                        continue
+            elif name not in existing:
                 continue
             found.take(
                 self.field(

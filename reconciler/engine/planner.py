@@ -24,7 +24,7 @@ from reconciler.values import (
     Step,
 )
 
-__all__ = ["make_plan", "make_step", "plan_destroy"]
+__all__ = ["assemble", "make_plan", "make_step", "plan_destroy"]
 
 
 def make_plan(
@@ -47,7 +47,12 @@ def make_plan(
         )
         for resource in desired
     ]
-    return Plan(snapshot.target, tuple(steps), stack=stack, notes=_notes(steps))
+    return assemble(snapshot.target, steps, stack=stack)
+
+
+def assemble(target: str, steps: Sequence[Step], *, stack: str = "") -> Plan:
+    """The plan of these steps, with what concerns all of them said once."""
+    return Plan(target, tuple(steps), stack=stack, notes=_notes(steps))
 
 
 def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "") -> Plan:
@@ -63,7 +68,7 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str 
                 action=Action.DELETE,
                 calls=of.calls(resource, live, Action.DELETE, ()),
                 notice=of.notice(Action.DELETE, ()),
-                fingerprint=of.fingerprint(live),
+                fingerprint=of.fingerprint(live, of.normalise(live)),
                 base=of.normalise(live),
                 protected=resource.lifecycle.prevent_destroy,
             )
@@ -84,7 +89,8 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
             source=resource.source,
             protected=resource.lifecycle.prevent_destroy,
         )
-    desired, theirs, taken_out = of.comparable(resource, live)
+    shape = of.normalise(live)
+    desired, theirs, taken_out = of.comparable(resource, live, shape)
     found = compare_sections(
         of.fields,
         desired,
@@ -96,6 +102,7 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
     found.skipped[:0] = taken_out
     changes = _with_sources(resource, desired, found.changes)
     action = _action(found)
+    writes = action is not Action.NO_OP
     return Step(
         resource.address,
         action,
@@ -109,8 +116,9 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
             *(f"{s.path} {s.detail}" for s in found.skipped if s.reason is Reason.UNKNOWN and s.detail),
         ),
         source=resource.source,
-        fingerprint=of.fingerprint(live),
-        base=of.normalise(live),
+        # Only a step that writes is ever held against them.
+        fingerprint=of.fingerprint(live, shape) if writes else "",
+        base=shape if writes else None,
         protected=resource.lifecycle.prevent_destroy,
     )
 
@@ -126,7 +134,7 @@ def _action(found: Comparison) -> Action:
 def _as_created(resource: Resource) -> tuple[FieldChange, ...]:
     """Every section of a new resource, as a change from nothing."""
     fields = kind(resource.address.kind).fields
-    shape: Mapping[str, Any] = canonical(fields, resource.spec)
+    shape: Mapping[str, Any] = canonical(fields, dict(resource.spec))
     changes = [
         FieldChange(FieldPath((name,)), None, value, section=name)
         for name, value in shape.items()

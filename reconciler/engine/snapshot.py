@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -45,28 +45,37 @@ def read_snapshot(
     target: str,
     taken_at: str,
     parallelism: int = READ_PARALLELISM,
+    seen: Callable[[Resource, Live | None], None] = lambda resource, live: None,
 ) -> Snapshot:
     """Read what a plan for ``desired`` needs: 1 LIST, 1 GET for each declared endpoint that LIST shows, and
     1 more for each of those that manages permissions.
 
-    Raises TargetError when a read fails for another reason than the endpoint being gone by then.
+    ``seen`` is called in the caller's thread for each resource as soon as it is known, in the order of
+    ``desired``, while others are still being read. Raises TargetError when a read fails for another reason
+    than the endpoint being gone by then.
     """
     summaries = {str(item.get("name")): item for item in client.list_endpoints()}
-    wanted = [resource for resource in desired if resource.address.name in summaries]
+    found: list[Live] = []
 
     def details(resource: Resource) -> Live | None:
-        summary = summaries[resource.address.name]
-        return read_live(client, resource, summary)
+        summary = summaries.get(resource.address.name)
+        return None if summary is None else read_live(client, resource, summary)
 
-    if len(wanted) > 1:
-        with ThreadPoolExecutor(min(parallelism, len(wanted)), "read") as pool:
-            found = list(pool.map(details, wanted))
+    def take(results: Iterable[Live | None]) -> None:
+        for resource, live in zip(desired, results, strict=True):
+            seen(resource, live)
+            if live is not None:
+                found.append(live)
+
+    if len(desired) > 1:
+        with ThreadPoolExecutor(min(parallelism, len(desired)), "read") as pool:
+            take(pool.map(details, desired))
     else:
-        found = [details(resource) for resource in wanted]
+        take(map(details, desired))
     return Snapshot(
         target,
         taken_at,
-        {live.address: live for live in found if live is not None},
+        {live.address: live for live in found},
         names=tuple(Address("Endpoint", name) for name in sorted(summaries)),
     )
 

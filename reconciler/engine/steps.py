@@ -154,10 +154,10 @@ class StepRun:
                 raise _Ended(StepStatus.DONE)
             raise _Ended(StepStatus.REFUSED, "it was deleted since the plan\nnext: plan again")
         of = kind(self.step.address.kind)
-        if self.step.fingerprint and of.fingerprint(live) != self.step.fingerprint:
+        shape = of.normalise(live)
+        if self.step.fingerprint and of.fingerprint(live, shape) != self.step.fingerprint:
             raise _Ended(
-                StepStatus.REFUSED,
-                f"it changed since the plan: {self._moved(of.normalise(live))}\nnext: plan again",
+                StepStatus.REFUSED, f"it changed since the plan: {self._moved(shape)}\nnext: plan again"
             )
 
     def _judge_again(self) -> None:

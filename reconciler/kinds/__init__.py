@@ -21,7 +21,7 @@ class Comparable(Protocol):
     """Desired and live in one shape, and what was taken out beforehand."""
 
     def __call__(
-        self, resource: Resource, live: Live
+        self, resource: Resource, live: Live, shape: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]: ...
 
 
@@ -48,13 +48,19 @@ class Kind:
     comparable: Comparable
     calls: Calls
     normalise: OneArgument
-    fingerprint: OneArgument
+    fingerprint: FingerprintOf
     moved: MovedBetween
     notes: OneArgument
     status: StatusOf
     notice: NoticeOf
     references: ReferencesOf
     query_path: PathOf
+
+
+class FingerprintOf(Protocol):
+    """Digest of what a plan may be judged by; ``shape`` is the live side, normalised."""
+
+    def __call__(self, live: Live, shape: Mapping[str, Any]) -> str: ...
 
 
 class MovedBetween(Protocol):

@@ -69,9 +69,8 @@ def normalise(live: Live) -> dict[str, Any]:
     endpoint is heading for is what a manifest must be held against.
     """
     raw = live.raw
-    shape: dict[str, Any] = canonical(fields(), raw)
-    for name in ("name", "config", "permissions"):
-        shape.pop(name, None)
+    own = ("name", "config", "pending_config", "permissions")
+    shape: dict[str, Any] = canonical(fields(), {n: v for n, v in raw.items() if n not in own})
     pending = raw.get("pending_config")
     config = pending if is_updating(raw) and pending else raw.get("config")
     if config:
@@ -126,10 +125,15 @@ def kept_grants(live: Live, desired: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def comparable(resource: Resource, live: Live) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
-    """Desired and live in one shape, ready to be compared, and what was taken out beforehand."""
-    desired: dict[str, Any] = canonical(fields(), resource.spec)
-    theirs = normalise(live)
+def comparable(
+    resource: Resource, live: Live, shape: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
+    """Desired and live in one shape, ready to be compared, and what was taken out beforehand.
+
+    ``shape``: the live side, normalised.
+    """
+    desired: dict[str, Any] = canonical(fields(), dict(resource.spec))
+    theirs = dict(shape)
     skipped: list[Skipped] = []
     if "permissions" in desired:
         kept = kept_grants(live, desired)
@@ -141,13 +145,13 @@ def comparable(resource: Resource, live: Live) -> tuple[dict[str, Any], dict[str
     return desired, theirs, skipped
 
 
-def fingerprint(live: Live) -> str:
-    """Digest of everything about a live endpoint that a plan may be judged by.
+def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
+    """Digest of everything about a live endpoint that a plan may be judged by. ``shape``: it, normalised.
 
     What changes by itself stays out: computed fields, fields no schema knows, what only LIST shows, the order
     of an answer. An update that finishes as it was meant to does not move it.
     """
-    return _digest({"id": live.raw.get("id"), **_judged(normalise(live))})
+    return _digest({"id": live.raw.get("id"), **_judged(shape)})
 
 
 def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -205,7 +209,8 @@ def status(raw: Mapping[str, Any]) -> tuple[Status, str]:
     if update == "IN_PROGRESS":
         return Status.WAITING, messages or ("updating" if ready == "READY" else "being created")
     if update in ("UPDATE_FAILED", "UPDATE_CANCELED"):
-        words = "the last update failed" if update == "UPDATE_FAILED" else "the last update was cancelled"
+        what = "last update" if raw.get("config") else "creation"
+        words = f"the {what} {'failed' if update == 'UPDATE_FAILED' else 'was cancelled'}"
         return Status.FAILED, f"{words}: {messages}" if messages else words
     if ready == "NOT_READY":
         # An endpoint without a configuration is complete as it stands: it serves nothing yet.
@@ -245,6 +250,8 @@ def notice(action: Action, changes: Sequence[FieldChange]) -> str:
         case Action.REPLACE:
             return "the endpoint is gone from the delete until the new one is ready; its id and URL change"
         case Action.UPDATE:
+            if any(change.path == ("config",) and change.before is None for change in changes):
+                return "it answers once it is ready"
             if any(change.section == "config" for change in changes):
                 return "the old configuration serves until the new one is ready"
             return "nothing: served without a break"

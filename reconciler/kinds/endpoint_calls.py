@@ -56,7 +56,7 @@ def delete(name: str) -> Call:
 
 def variant(spec: Mapping[str, Any]) -> str:
     """Which API makes this endpoint: "standard" or "pt" (provisioned throughput by model units)."""
-    config = canonical(endpoint.fields().properties["config"], spec.get("config") or {})
+    config = canonical(endpoint.fields().properties["config"], dict(spec.get("config") or {}))
     entity = endpoint.fields().at("config", "served_entities", 0)
     assert entity is not None
     marks = {name: child.variant for name, child in entity.properties.items() if child.variant}

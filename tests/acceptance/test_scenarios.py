@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,15 +37,15 @@ def test_there_are_scenarios() -> None:
 def test_scenario(scenario: Path, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     shutil.copytree(scenario, folder, ignore=shutil.ignore_patterns("script", "output.txt", "requests.txt"))
+    shutil.copytree(_HERE.parent.parent / "examples", folder / "examples")
     script = (scenario / "script").read_text(encoding="utf-8")
     with running(provisioning=0.05) as server:
         environment = {
             "PATH": f"{_HERE / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(tmp_path),
+            "HOME": "/home/nobody",
             "DATABRICKS_HOST": server.url,
             "DATABRICKS_TOKEN": "token",
             "PYTHONUTF8": "1",
-            "EXAMPLES": str(_HERE.parent.parent / "examples"),
         }
         done = subprocess.run(
             ["sh", "-eu", "-c", _PRELUDE + script],
@@ -77,6 +78,7 @@ _NEUTRAL = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", "TIME"),
     (r"(?<=_timestamp: )\d{13}", "TIME"),
+    (r'(?<=_timestamp": )\d{13}', "TIME"),
     (r'(?<="seconds": )[\d.e-]+', "SECONDS"),
     (r"\b\d+(?:\.\d+)?\s?m?s\b(?! limit)", "DURATION"),
 )
@@ -86,8 +88,8 @@ def _neutral(text: str, url: str, folder: Path) -> str:
     text = text.replace(url, "http://WORKSPACE").replace(str(folder), "FOLDER")
     for pattern, name in _NEUTRAL:
         text = re.sub(pattern, name, text)
-    # How often progress was told depends on the machine.
-    lines = [line for line in text.splitlines() if not re.match(r"\s*Endpoint/\S+: (calling|waiting)", line)]
+    # Which endpoint was told of first, and how often, depends on the machine.
+    lines = [line for line in text.splitlines() if not re.match(r"[>…✓✗] \w+/\S+  DURATION", line)]
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +97,7 @@ def _told(log: list[Logged]) -> str:
     """What our program sent, grouped by endpoint: runs side by side have no order among them."""
     groups: dict[str, list[str]] = {}
     for entry in log:
-        name = _endpoint(entry.path)
+        name = _endpoint(entry)
         path = re.sub(r"(?<=/permissions/serving-endpoints/)[^/]+", "ID", entry.path)
         line = f"{entry.method} {path}"
         if entry.body:
@@ -106,8 +108,10 @@ def _told(log: list[Logged]) -> str:
     return "".join(f"# {name}\n" + "".join(f"{line}\n" for line in groups[name]) for name in sorted(groups))
 
 
-def _endpoint(path: str) -> str:
-    found = re.match(r"/api/2\.0/serving-endpoints/(?:pt/)?([^/]+)", path)
-    if found and found[1] != "pt":
+def _endpoint(entry: Logged) -> str:
+    if entry.method == "POST":
+        return str(json.loads(entry.body).get("name"))
+    found = re.match(r"/api/2\.0/serving-endpoints/(?:pt/)?([^/]+)", entry.path)
+    if found:
         return unquote(found[1])
-    return "permissions" if "/permissions/" in path else "workspace"
+    return "permissions" if "/permissions/" in entry.path else "workspace"

@@ -80,6 +80,24 @@ def test_stdout_carries_the_answer_alone(capsys: pytest.CaptureFixture[str]) -> 
     assert streams.err.splitlines()[0].startswith("target: local")
 
 
+def test_the_first_line_on_stderr_names_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    (Path("manifests") / "e.yaml").write_text(
+        _MANIFEST.replace("{name: e}", "{name: e, allow_unknown_fields: true}").replace(
+            "{tags", "{shiny: 1, tags"
+        )
+    )
+    assert main(["plan", "--target", "local:w.db"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("target: local")
+    assert lines[1].startswith("warning: manifests/e.yaml:4:8")
+
+    (Path("manifests") / "e.yaml").write_text("nonsense: 1")
+    for command in ("plan", "apply", "destroy"):
+        assert main([command, "--target", "local:other.db"]) == 1
+        assert capsys.readouterr().err.splitlines()[0] == "target: local:other.db"
+    assert not Path("other.db").exists(), "bad input changes nothing"
+
+
 def test_apply_without_a_terminal_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["apply", "--target", "local:w.db"]) == 3
     assert "--auto-approve" in capsys.readouterr().err
@@ -113,7 +131,7 @@ def test_a_bug_says_that_it_is_one(
 
     monkeypatch.setenv("CANARY_TOKEN", "canary-4711")
     (Path("manifests") / "e.yaml").write_text(_MANIFEST.replace("a: b", "a: '${env:CANARY_TOKEN}'"))
-    monkeypatch.setattr("reconciler.engine.planner.make_plan", broken)
+    monkeypatch.setattr("reconciler.engine.planning.read_and_plan", broken)
     assert main(["plan", "--target", "local:w.db"]) == 1
     told = capsys.readouterr().err
     assert "This is a bug in reconciler" in told
@@ -148,6 +166,32 @@ def test_importing_the_program_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_running_a_command_imports_no_pydantic(folder: Path) -> None:
+    """typer would, for 0.1 s: see cli/startup.py."""
+    code = (
+        "import sys; from reconciler.cli.main import main; "
+        "main(['plan', 'manifests', '--target', 'local:w.db', '-o', 'text']); "
+        "print('pydantic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
+    )
+    assert done.stdout.splitlines()[-1] == "True", "-o needs a conversion"
+    code = code.replace(", '-o', 'text'", "")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
+    )
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_wrong_values_are_typers_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "-o", "xml", "--target", "local:w.db"]) == 1
+    assert "xml" in capsys.readouterr().err
+    assert main(["apply", "--parallelism", "many", "--target", "local:w.db"]) == 1
+    assert main(["apply", "--parallelism", "0", "--target", "local:w.db"]) == 1
+    assert "parallelism" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

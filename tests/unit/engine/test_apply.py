@@ -12,6 +12,8 @@ from requests import ConnectionError as ConnectionBroke
 
 from reconciler.emulator.wire import Request, Response
 from reconciler.engine.apply import apply
+from reconciler.engine.planner import make_plan
+from reconciler.engine.planning import read_and_plan
 from reconciler.values import Action, StepStatus
 from tests.unit.engine.workbench import Bench, custom, endpoint
 
@@ -419,3 +421,15 @@ def test_many_endpoints_wait_together(bench: Bench) -> None:
 
     assert applied.converged
     assert bench.clock.time - began < 3 * 60
+
+
+def test_reading_and_planning_side_by_side_gives_the_same_plan(bench: Bench) -> None:
+    bench.apply(_full("a"), endpoint("b"), endpoint("c", tags={"k": "v"}))
+    wanted = [endpoint("new"), _full("a", version="2"), endpoint("c", tags={"k": "w"}), endpoint("b")]
+
+    snapshot, plan = read_and_plan(
+        bench.client, wanted, target="t", taken_at="2026-01-01T00:00:00Z", stack="s", resend=True
+    )
+
+    assert plan == make_plan(wanted, snapshot, stack="s", resend=True)
+    assert [step.action.value for step in plan.steps] == ["create", "update", "update", "no_op"]

@@ -1,9 +1,9 @@
-"""The planner as data: a spec and a live side in, changes and calls out. A document of cases/*.yaml is a case.
+"""The planner as data: a spec and a live side in, changes and calls out. One document of cases/*.yaml each.
 
 ``spec``, ``lifecycle``, ``live`` (a GET answer; left out: no such endpoint), ``permissions`` (its answer),
 ``resend``; then what is expected: ``action``, ``changes`` (path → [before, after], all of them), ``words``
-(path → text), ``calls`` (all, as "METHOD path" → body, in order), ``skipped`` (path → reason; at least these),
-``notes``, ``forced_by`` (paths), ``compared``.
+(path → text), ``calls`` (all, as "METHOD path" → body, in order), ``skipped`` (path → reason; at least
+these), ``notes``, ``forced_by`` (paths), ``compared``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from tests.unit.engine.workbench import Bench, endpoint
 
 _CASES = int(os.environ.get("PROPERTY_CASES", "60"))
 _SETTINGS = settings(
-    max_examples=_CASES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=_CASES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 _NAMES = ["one", "two", "three"]
 

@@ -1,4 +1,4 @@
-"""What engine tests stand on: an emulated workspace, a real client for it, and time that passes when waited for."""
+"""What engine tests stand on: an emulated workspace, a real client for it, and time in hand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from reconciler.engine.executor import ExecutionOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.values import Address, Lifecycle, Plan, ProgressEvent, Resource, Source
+
 
 class FakeClock:
     """Time passes when somebody sleeps, and at once."""
