@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -33,6 +33,8 @@ __all__ = [
 _SHORTEST: Final = 4
 _SHORTEST_LINE: Final = 16
 _SHORTEST_BASE64: Final = 8
+_MANY: Final = 64
+_ENDS: Final = (_SHORTEST, 12)
 
 
 # ---- searching text -------------------------------------------------------------------------------------
@@ -64,38 +66,71 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` with every known value replaced by the mask; values that overlap are masked together."""
-        spans: list[tuple[int, int]] = []
-        for form in self._forms:
-            at = text.find(form)
-            while at >= 0:
-                spans.append((at, at + len(form)))
-                at = text.find(form, at + 1)
-        if not spans:
-            return text
-        parts: list[str] = []
-        done = 0
-        for start, end in sorted(spans):
-            if start >= done:
-                parts += (text[done:start], MASK)
-            done = max(done, end)
-        return "".join([*parts, text[done:]])
+        return _without(_found(self._forms, text), text)
 
     def value(self, value: Any) -> Any:
         """``value`` in plain JSON form (see :func:`plain`), with known values taken out of all its text."""
-        return self._walk(plain(value)) if self._forms else plain(value)
+        shape = plain(value)
+        # Searched once as a whole: leaf by leaf it would cost every form for every leaf.
+        found = _found(self._forms, "\0".join(_texts(shape))) if self._forms else ()
+        return _each_without(found, shape) if found else shape
 
     def formatter(self, fmt: str | None = None) -> logging.Formatter:
         """A formatter for log handlers through which nothing known gets out."""
         return RedactingFormatter(self, fmt)
 
-    def _walk(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(key): self._walk(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._walk(item) for item in value]
-        return value
+
+def _found(forms: Sequence[str], text: str) -> Sequence[str]:
+    """Those of the forms that stand in ``text``. Of many, most are ruled out by how they begin and end."""
+    if len(forms) > _MANY:
+        ends = {size: {text[at : at + size] for at in range(len(text) - size + 1)} for size in _ENDS}
+        forms = [form for form in forms if _may_stand(form, ends)]
+    return [form for form in forms if form in text]
+
+
+def _may_stand(form: str, ends: Mapping[int, Set[str]]) -> bool:
+    size = max(size for size in _ENDS if size <= len(form))
+    return form[:size] in ends[size] and form[-size:] in ends[size]
+
+
+def _without(forms: Sequence[str], text: str) -> str:
+    spans: list[tuple[int, int]] = []
+    for form in forms:
+        at = text.find(form)
+        while at >= 0:
+            spans.append((at, at + len(form)))
+            at = text.find(form, at + 1)
+    if not spans:
+        return text
+    parts: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start >= done:
+            parts += (text[done:start], MASK)
+        done = max(done, end)
+    return "".join([*parts, text[done:]])
+
+
+def _each_without(forms: Sequence[str], value: Any) -> Any:
+    if isinstance(value, str):
+        return _without(forms, value)
+    if isinstance(value, dict):
+        return {_without(forms, key): _each_without(forms, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each_without(forms, item) for item in value]
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _forms(value: str) -> Iterator[str]:

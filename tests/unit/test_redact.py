@@ -64,6 +64,18 @@ def test_a_key_file_is_found_line_by_line() -> None:
     assert redactor.text(control("\n".join(lines))) == "***"
 
 
+def test_many_values_are_found_as_few_are() -> None:
+    redactor = Redactor(Secret(f"{n:04}-secret-of-some-length") for n in range(0, 200, 2))
+    text = " ".join(f"{n:04}-secret-of-some-length" for n in range(200))
+    expected = " ".join("***" if n % 2 == 0 else f"{n:04}-secret-of-some-length" for n in range(200))
+    assert redactor.text(text) == expected
+    assert redactor.value({"a": [text, 1]}) == {"a": [expected, 1]}
+    for width in (4, 7, 11, 12, 13):
+        redactor = Redactor(Secret(f"{n:0{width}}") for n in range(100))
+        zeros = "0" * (width - 4)
+        assert redactor.text(f"{zeros}0007 {zeros}0100 {zeros}0099!") == f"*** {zeros}0100 ***!"
+
+
 def test_more_can_be_known_later() -> None:
     redactor = Redactor()
     assert redactor.text("hunter22") == "hunter22"

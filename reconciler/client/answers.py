@@ -1,0 +1,404 @@
+"""What came back: read within bounds, and everything that is not an answer turned into our errors.
+
+Every error made here is also the ``requests`` error that users of mlflow's client catch: both
+``except errors.NotFound`` and ``except requests.HTTPError`` (with ``.response``) work. No error holds a
+credential or a secret of the request: they are masked in the server's words, in the kept response and in
+the kept request.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import re
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, TypeVar, cast
+from urllib.parse import quote_plus, urlsplit
+
+import requests
+import requests.exceptions as rx
+import urllib3.exceptions as ux
+from urllib3.response import HTTPResponse
+
+from reconciler import errors
+from reconciler.client.pacing import Repeats, seconds_asked
+from reconciler.values import MASK
+
+__all__ = [
+    "MAX_ANSWER",
+    "NOT_JSON",
+    "Asked",
+    "Failed",
+    "chunks",
+    "clean",
+    "joined",
+    "no_answer",
+    "parse",
+    "read",
+    "reason_of",
+    "refusal",
+    "scrub",
+    "secrets_in_header",
+]
+
+MAX_ANSWER = 64 * 1024 * 1024  # bytes, decoded; a list of 1,000 endpoints is about 1 MB
+NOT_JSON = "not JSON"  # how the message of an error begins whose body was not the API's
+_MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
+_MAX_MESSAGE = 2000  # characters
+_TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
+_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_READ_LIVE = "read the live side to see whether it was carried out"
+
+_E = TypeVar("_E", bound=errors.ReconcilerError)
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request over all its tries.
+
+    ``host`` and ``who`` (the credentials, described) are for the texts of errors. ``safe``: repeating it
+    does no harm. ``timeout``: seconds without a byte. ``secrets``: masked in whatever becomes an error.
+    """
+
+    method: str
+    path: str
+    url: str
+    host: str
+    who: str
+    body: bytes | None = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    timeout: float
+    safe: bool
+    stream: bool
+    text: bool
+    repeats: Repeats
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+
+class Failed(Exception):
+    """One try that failed: the error it means, and what its repeating hangs on.
+
+    ``kind``: connect (never reached the server), lost (broke off), timeout, status (an answer that says
+    no), unreadable, final (repeating is pointless). ``asked``: seconds from Retry-After.
+    """
+
+    def __init__(
+        self, kind: str, error: errors.ReconcilerError, status: int = 0, asked: float | None = None
+    ) -> None:
+        self.kind = kind
+        self.error = error
+        self.status = status
+        self.asked = asked
+        super().__init__(kind)
+
+    @property
+    def is_busy(self) -> bool:
+        """The server said that it takes up nothing for now."""
+        return self.status == 429 or (self.status == 503 and self.asked is not None)
+
+    @property
+    def was_not_taken_up(self) -> bool:
+        """The server did not act on the request."""
+        return self.kind == "connect" or self.status == 401 or self.is_busy
+
+
+class _TooLong(OSError):
+    """More bytes than any answer of the API has."""
+
+
+class _JSONError(rx.JSONDecodeError):
+    # Its parent asks for the document and a position; the document may hold secrets and stays out.
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "", 0)
+
+
+_classes: dict[tuple[type, type], type] = {}
+
+
+def joined(ours: type[_E], theirs: type[Exception]) -> type[_E]:
+    """``ours``, caught by ``except theirs`` as well."""
+    found = _classes.get((ours, theirs))
+    if found is None:
+        names = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+        found = _classes.setdefault((ours, theirs), type(ours.__name__, (ours, theirs), names))
+    return found
+
+
+def clean(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """Untrusted text made safe to print: bounded, and nothing in it that moves a terminal's cursor."""
+    bounded = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in bounded)
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def read(response: requests.Response) -> bytes:
+    """The whole body of a good answer, the first part of a bad one.
+
+    Raises what requests and urllib3 raise; OSError when it is longer than MAX_ANSWER.
+    """
+    if getattr(response, "_content", False) is not False:  # an adapter that filled it in itself
+        return response.content
+    raw, headers = response.raw, response.headers
+    if response.status_code >= 300:
+        return _read_some(response)
+    length = headers.get("Content-Length", "")
+    if length.isdecimal():
+        if int(length) > MAX_ANSWER:
+            response.close()
+            raise _TooLong
+        if isinstance(raw, HTTPResponse) and "Content-Encoding" not in headers:
+            return raw.read()  # the usual case, in one piece
+    parts, size = [], 0
+    for chunk in response.iter_content(65536):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER:
+            response.close()
+            raise _TooLong
+    return b"".join(parts)
+
+
+def _read_some(response: requests.Response) -> bytes:
+    body = b""
+    try:
+        for chunk in response.iter_content(16384):
+            body += chunk
+            if len(body) >= _MAX_ERROR:
+                response.close()
+                break
+    except (requests.RequestException, ux.HTTPError, OSError):
+        pass  # the status is known; what it says beside that is a help, no more
+    return body[:_MAX_ERROR]
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body piece by piece, each as soon as it is there."""
+    raw = response.raw
+    if not isinstance(raw, HTTPResponse) or raw.chunked:
+        yield from response.iter_content(65536)
+        return
+    while piece := raw.read1(65536, decode_content=True):
+        yield piece
+
+
+def parse(decoder: json.JSONDecoder, asked: Asked, response: requests.Response, content: bytes) -> Any:
+    """The JSON of a good answer; ``{}`` when it is empty. Raises Failed."""
+    if not content or content.isspace():
+        return {}
+    try:
+        return decoder.decode(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        scrub(response.request)
+        content = _cleared(response, content, asked.secrets)
+        what = f"the answer is {_not_json(response, content)}"
+        raise _unreadable(asked, what, _JSONError, response, content, kind="unreadable") from None
+
+
+# -- errors ----------------------------------------------------------------------------------------------
+
+_BY_STATUS: dict[int, tuple[type[errors.APIError], str]] = {
+    400: (errors.InvalidRequest, ""),
+    401: (errors.Unauthenticated, "check the credentials ({who})"),
+    403: (errors.PermissionDenied, "ask for the permission, or use another identity than {who}"),
+    404: (errors.NotFound, "check the name, and that {host} is the right target"),
+    409: (errors.Conflict, "wait until the update in progress is over, then run it again"),
+    422: (errors.InvalidRequest, ""),
+    429: (errors.RateLimited, "run it again {wait}, with fewer requests at a time"),
+}
+
+
+def refusal(asked: Asked, response: requests.Response, content: bytes) -> Failed:
+    """What an answer with a status of 300 or more means."""
+    status = response.status_code
+    content = _cleared(response, content, asked.secrets)
+    if status < 400:
+        target = clean(_host_of(response.headers.get("Location", "")) or asked.host, 200)
+        what = f"HTTP {status} sends the request on to {target}; it was not followed"
+        return _unreadable(asked, what, requests.HTTPError, response, content)
+    wait = seconds_asked(response.headers.get("Retry-After"), response.headers.get("Date"))
+    code, message = _said(response, content)
+    is_theirs = message.startswith(NOT_JSON)
+    if status >= 500 and is_theirs and not asked.safe and not (status == 503 and wait is not None):
+        why = "something between here and the server answered; the server may have acted"
+        return _unreadable(asked, f"HTTP {status}: {message}", requests.HTTPError, response, content, why=why)
+    ours, fix = _BY_STATUS.get(status, (errors.APIError, ""))
+    if status >= 500:
+        ours, fix = errors.ServerFault, "run it again later"
+    elif status in {400, 409} and code == "RESOURCE_ALREADY_EXISTS":
+        ours, fix = errors.AlreadyExists, "choose another name, or adopt what is there"
+    ids = (response.headers.get(name) for name in ("x-request-id", "x-databricks-request-id"))
+    later = "later" if wait is None else f"in {wait:.0f} s"
+    error = joined(ours, requests.HTTPError)(
+        status=status,
+        error_code=code,
+        message=message,
+        method=asked.method,
+        path=asked.path,
+        request_id=clean(next(filter(None, ids), ""), 100),
+        retry_after=wait,
+        fix=fix.format(who=asked.who, host=asked.host, wait=later),
+    )
+    return Failed("status", _with_response(error, response, content), status, wait)
+
+
+def no_answer(asked: Asked, cause: Exception, begun: bool) -> Failed:
+    """What an exception of requests or urllib3 means; ``begun``: the head of an answer had come."""
+    why = reason_of(cause, asked.secrets)
+
+    def failed(kind: str, ours: type[errors.TransportError], theirs: type[Exception], *text: str) -> Failed:
+        what, fix = text
+        return Failed(
+            kind, joined(ours, theirs)(what, method=asked.method, path=asked.path, why=why, fix=fix)
+        )
+
+    chain = tuple(_chain(cause))
+
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(link, kinds) for link in chain)
+
+    never = (f"{asked.host} could not be reached", "check the host, the network and the proxy settings")
+    if has(ssl.SSLCertVerificationError):
+        untrusted = f"the certificate of {asked.host} is not trusted"
+        trust = "set REQUESTS_CA_BUNDLE to a file with the authority that signed it"
+        return failed("final", errors.ConnectionFailed, rx.SSLError, untrusted, trust)
+    if has(rx.ProxyError):  # urllib3 says so only before the proxy is reached or lets the request through
+        return failed("connect", errors.ConnectionFailed, rx.ProxyError, *never)
+    if has(rx.ConnectTimeout):
+        return failed("connect", errors.ConnectionFailed, rx.ConnectTimeout, *never)
+    if has(ux.NewConnectionError):
+        return failed("connect", errors.ConnectionFailed, rx.ConnectionError, *never)
+    if isinstance(cause, ValueError | ux.LocationValueError):  # a URL or header that cannot be sent
+        return failed("final", errors.ConnectionFailed, rx.ConnectionError, *never)
+    fix = "" if asked.safe else _READ_LIVE
+    bad = errors.BadAnswer if asked.safe else errors.AnswerLost
+    if has(rx.Timeout, ux.TimeoutError):
+        late = f"no answer within {asked.timeout:g} s"
+        return failed("timeout", errors.AnswerLost, rx.ReadTimeout, late, fix)
+    if has(_TooLong):
+        return failed("final", bad, rx.ConnectionError, f"the answer is longer than {MAX_ANSWER} bytes", fix)
+    if begun:
+        return failed("lost", bad, rx.ChunkedEncodingError, "the answer broke off", fix)
+    broke = "the connection broke before the answer was there"
+    return failed("lost", errors.AnswerLost, rx.ConnectionError, broke, fix)
+
+
+def _unreadable(
+    asked: Asked,
+    what: str,
+    theirs: type[Exception],
+    response: requests.Response,
+    content: bytes,
+    *,
+    kind: str = "final",
+    why: str = "",
+) -> Failed:
+    ours: type[errors.TransportError] = errors.BadAnswer
+    fix = f"check that {asked.host} is the target itself, not a proxy or a login page"
+    if not asked.safe:
+        ours, fix = errors.AnswerLost, _READ_LIVE
+    error = joined(ours, theirs)(what, method=asked.method, path=asked.path, why=why, fix=fix)
+    return Failed(kind, _with_response(error, response, content), response.status_code)
+
+
+def _with_response(error: _E, response: requests.Response, content: bytes) -> _E:
+    response._content = content
+    response._content_consumed = True  # type: ignore[attr-defined]
+    cast("Any", error).response = response
+    cast("Any", error).request = response.request
+    return error
+
+
+def _said(response: requests.Response, content: bytes) -> tuple[str, str]:
+    """The error code and the message, in the shapes of Databricks, FastAPI, OAuth and OpenAI."""
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        return "", _not_json(response, content)
+    inner = data.get("error")
+    nested = inner if isinstance(inner, dict) else {"message": inner}
+    code = data.get("error_code") or nested.get("code") or ""
+    said = (data.get(key) for key in ("message", "detail", "error_description"))
+    message = next(filter(None, said), None) or nested.get("message") or ""
+    text = message if isinstance(message, str) else json.dumps(message)
+    return clean(str(code), 100), clean(text)
+
+
+def _not_json(response: requests.Response, content: bytes) -> str:
+    kind = clean(response.headers.get("Content-Type", "").partition(";")[0] or "no type", 60)
+    text = content[:16384].decode("utf-8", "replace")
+    words = " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text.strip()
+    return f"{NOT_JSON} ({kind}): {clean(words, 200) or 'nothing'}"
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions inside an exception, outermost first (not ``__context__``: that may be the caller's)."""
+    link: BaseException | None = error
+    for _ in range(12):
+        if link is None:
+            return
+        yield link
+        inside = (getattr(link, "reason", None), *link.args, link.__cause__)
+        link = next((part for part in inside if isinstance(part, BaseException)), None)
+
+
+def reason_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """The innermost reason in a few words, secrets masked."""
+    innermost = list(_chain(error))[-1]
+    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
+    return clean(_masked(str(text).encode("utf-8", "replace"), secrets).decode("utf-8", "replace"), 300)
+
+
+# -- secrets ---------------------------------------------------------------------------------------------
+
+
+def scrub(request: Any) -> None:
+    """Take credentials and the body out of a request that an exception or a response still holds."""
+    for name in request.headers or ():
+        if name.lower() in _CREDENTIAL_HEADERS:
+            request.headers[name] = MASK
+    request.body = None
+
+
+def secrets_in_header(value: str) -> set[str]:
+    """What must never be shown of a credential header: its last word, for Basic the password too."""
+    scheme, _, rest = value.strip().partition(" ")
+    found = {rest or scheme}
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
+            found.add(base64.b64decode(rest).decode().partition(":")[2])
+    return found
+
+
+def _cleared(response: requests.Response, content: bytes, secrets: Iterable[str]) -> bytes:
+    """Mask the secrets in an answer's headers (in place) and body."""
+    for name, value in response.headers.items():
+        masked = _masked(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
+        if masked != value:
+            response.headers[name] = masked
+    return _masked(content, secrets)
+
+
+def _masked(content: bytes, secrets: Iterable[str]) -> bytes:
+    # A server may echo what it refuses, as it came or in the spelling of its own format.
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) < 4:  # masking "a" would tell more than it hides
+            continue
+        for form in {secret, json.dumps(secret)[1:-1], quote_plus(secret), escape(secret)}:
+            content = content.replace(form.encode("utf-8", "replace"), MASK.encode())
+    return content

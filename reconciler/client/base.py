@@ -1,0 +1,231 @@
+"""The deployments API of mlflow, as an abstract client, and the way from a target URI to a client.
+
+Names, arguments and defaults are those of ``mlflow.deployments`` (documented API, 3.17).
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = [
+    "BaseDeploymentClient",
+    "NotOffered",
+    "get_deploy_client",
+    "get_deployments_target",
+    "register_client",
+    "set_deployments_target",
+]
+
+_GROUP = "mlflow.deployments"
+_VARIABLE = "MLFLOW_DEPLOYMENTS_TARGET"
+_HINT = f"set a target with set_deployments_target() or the environment variable {_VARIABLE}"
+
+_log = logging.getLogger("reconciler.client")
+_target: str | None = None
+# Target (the scheme of a URI, or the whole of one without) → "module:class", imported when asked for.
+_clients: dict[str, str] = {"databricks": "reconciler.client.databricks:DatabricksDeploymentClient"}
+
+
+class NotOffered(UsageError, NotImplementedError):
+    """The target has no such operation. Also a NotImplementedError, as mlflow's clients raise it."""
+
+
+class BaseDeploymentClient(abc.ABC):
+    """What every deployment client offers; ``target_uri`` says where it deploys to.
+
+    A deployment or endpoint is returned as a dict that holds at least ``name``. Deletions are idempotent:
+    deleting what is not there is no error. What a target lacks raises :class:`NotOffered`.
+    """
+
+    def __init__(self, target_uri: str) -> None:
+        self.target_uri = target_uri
+
+    @abc.abstractmethod
+    def create_deployment(
+        self,
+        name: str,
+        model_uri: str,
+        flavor: str | None = None,
+        config: dict[str, Any] | None = None,
+        endpoint: str | None = None,
+    ) -> Any:
+        """Deploy a model under a name that is not in use; returns the deployment."""
+
+    @abc.abstractmethod
+    def update_deployment(
+        self,
+        name: str,
+        model_uri: str | None = None,
+        flavor: str | None = None,
+        config: dict[str, Any] | None = None,
+        endpoint: str | None = None,
+    ) -> Any:
+        """Change a deployment: its model, the model's flavor, its configuration."""
+
+    @abc.abstractmethod
+    def delete_deployment(
+        self, name: str, config: dict[str, Any] | None = None, endpoint: str | None = None
+    ) -> Any:
+        """Delete a deployment; no error when there is none."""
+
+    @abc.abstractmethod
+    def list_deployments(self, endpoint: str | None = None) -> Any:
+        """All deployments, unpaged."""
+
+    @abc.abstractmethod
+    def get_deployment(self, name: str, endpoint: str | None = None) -> Any:
+        """One deployment by name."""
+
+    @abc.abstractmethod
+    def predict(
+        self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
+    ) -> Any:
+        """Query a deployment or an endpoint."""
+
+    def predict_stream(
+        self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Query and yield the parts of the answer as they arrive."""
+        raise self._not_offered("predict_stream")
+
+    def explain(self, deployment_name: str | None = None, df: Any = None, endpoint: str | None = None) -> Any:
+        """Explain predictions for a DataFrame of inputs."""
+        raise self._not_offered("explain")
+
+    def create_endpoint(self, name: str, config: dict[str, Any] | None = None) -> Any:
+        """Create an endpoint; returns it."""
+        raise self._not_offered("create_endpoint")
+
+    def update_endpoint(self, endpoint: str, config: dict[str, Any] | None = None) -> Any:
+        """Change an endpoint."""
+        raise self._not_offered("update_endpoint")
+
+    def delete_endpoint(self, endpoint: str) -> Any:
+        """Delete an endpoint; no error when there is none."""
+        raise self._not_offered("delete_endpoint")
+
+    def list_endpoints(self) -> Any:
+        """All endpoints, unpaged."""
+        raise self._not_offered("list_endpoints")
+
+    def get_endpoint(self, endpoint: str) -> Any:
+        """One endpoint by name."""
+        raise self._not_offered("get_endpoint")
+
+    def _not_offered(self, method: str) -> NotOffered:
+        return NotOffered(f"{type(self).__name__} does not offer {method}")
+
+
+def register_client(target: str, client: str) -> None:
+    """Make ``module:class`` the client of a target (``databricks``, ``https``, …) for this process."""
+    _clients[target] = client
+
+
+def get_deploy_client(target_uri: str | None = None) -> Any:
+    """The deployment client for a target: ``databricks``, ``databricks://profile``, ``<plugin>[:/…]``.
+
+    Without a URI: that of :func:`set_deployments_target`, then MLFLOW_DEPLOYMENTS_TARGET; with neither, a
+    hint is logged and None returned. Targets that are not built in are looked up among the installed
+    plugins (entry points of the group ``mlflow.deployments``). Raises UsageError for a URI that names no
+    target, or one nothing is installed for, and what the client's constructor raises.
+    """
+    if not target_uri:
+        try:
+            target_uri = get_deployments_target()
+        except UsageError:
+            _log.info("no deployments target is set: %s", _HINT)
+            return None
+    target = _target_of(target_uri)
+    if target in _clients:
+        module, _, name = _clients[target].partition(":")
+        return getattr(importlib.import_module(module), name)(target_uri)
+    return _plugin_client(target)(target_uri)
+
+
+def get_deployments_target() -> str:
+    """The target set in this process, else MLFLOW_DEPLOYMENTS_TARGET. Raises UsageError with neither."""
+    target = _target or os.environ.get(_VARIABLE)
+    if not target:
+        raise UsageError("no deployments target is set", fix=_HINT)
+    return target
+
+
+def set_deployments_target(target: str) -> None:
+    """Set the target of this process: ``databricks``, or a URI with scheme and host. Raises UsageError."""
+    global _target
+    try:
+        parts = urlsplit(target)
+        is_target = target == "databricks" or bool(parts.scheme and parts.netloc)
+    except ValueError:
+        is_target = False
+    if not is_target:
+        raise UsageError(
+            f"{target!r} is not a deployments target", fix="give 'databricks', or a URI with scheme and host"
+        )
+    _target = target
+
+
+def _target_of(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        parts = urlsplit("")
+    target = parts.scheme or parts.path
+    if not target:
+        raise UsageError(
+            f"{uri!r} is not a deployments target", fix="write name, name:/suffix or name://host"
+        )
+    return target
+
+
+def _plugin_client(target: str) -> type[Any]:
+    """The client class of an installed plugin: the one subclass of our base class, or of mlflow's."""
+    from importlib.metadata import entry_points  # only plugins need it, and it is slow to import
+
+    installed = entry_points(group=_GROUP)
+    found = [entry for entry in installed if entry.name == target]
+    if not found:
+        known = ", ".join(sorted({*_clients, *(entry.name for entry in installed)}))
+        raise UsageError(
+            f"there is no client for the deployments target {target!r}",
+            why=f"known targets: {known}",
+            fix="check its spelling, or install the plugin that offers it",
+        )
+    module = _loaded(found[0])
+    bases = [BaseDeploymentClient]
+    if (theirs := sys.modules.get("mlflow.deployments.base")) is not None:
+        bases.append(theirs.BaseDeploymentClient)  # published plugins subclass mlflow's class
+    classes = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, tuple(bases)) and value not in bases
+    }
+    if len(classes) != 1:
+        names = ", ".join(sorted(value.__name__ for value in classes)) or "none"
+        raise UsageError(
+            f"the plugin for {target!r} must hold exactly one deployment client",
+            where=found[0].value,
+            why=f"found: {names}",
+        )
+    return classes.pop()
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"the plugin for {entry.name!r} cannot be loaded", where=entry.value, why=str(error)
+        ) from error

@@ -1,0 +1,272 @@
+"""Manifest files → desired resources, or every problem of every file at once."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from reconciler import schema
+from reconciler.errors import ManifestError, Problem
+from reconciler.manifest import text
+from reconciler.manifest.checks import check, unknown_fields
+from reconciler.manifest.files import Found, find
+from reconciler.manifest.judge import schema_problems
+from reconciler.manifest.positions import Document, Parts
+from reconciler.manifest.scalars import shown
+from reconciler.manifest.suggest import nearest
+from reconciler.manifest.variables import Reference, Resolver, with_secrets
+from reconciler.schema import Field, lookup
+from reconciler.values import MASK, Address, Lifecycle, Resource, Secret, Source
+
+__all__ = ["Loaded", "load", "masked"]
+
+_SHORTEST_MASKED: Final = 4  # masking shorter values would make messages unreadable, and hide nothing
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Loaded:
+    """What the manifests say.
+
+    ``resources``: in the order of the files. ``secrets``: everything resolved that is secret or looks so, for
+    masking outputs. ``warnings``: sorted by place. ``files``: what was read, as messages name it.
+    """
+
+    resources: tuple[Resource, ...]
+    secrets: tuple[Secret, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        # Short: fields that are compared with the server hold plain text, from secret-looking names too.
+        return f"Loaded({len(self.resources)} resources of {len(self.files)} files)"
+
+
+def load(
+    paths: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str],
+    root: Path,
+    allow_unset: bool = False,
+    stdin: BinaryIO | None = None,
+) -> Loaded:
+    """Read, resolve and check manifests. Raises ManifestError with all problems of all files.
+
+    ``paths``: files, folders, or ``-`` for the standard input (``stdin``, else the process's own).
+    ``environ``: what ``${env:NAME}`` may name. ``root``: the project's folder; ``${file:path}`` stays inside
+    of it or of the manifest's own folder. ``allow_unset``: variables that are not set and files that are
+    missing are no problems; a placeholder Secret stands for their values, for checks only.
+    """
+    files, problems = find(paths)
+    load = _Load(Resolver(environ, root, allow_unset=allow_unset))
+    for file in files:
+        load.file(file, root, stdin)
+    problems += load.problems
+    if files and not load.documents and not problems:
+        problems.append(
+            Problem(files[0].name, 0, 0, "", "no manifest in any of the files", "", "no-manifest")
+        )
+    secrets = load.resolver.secrets
+    if problems:
+        raise ManifestError(masked(problems, secrets))
+    names = tuple(file.name for file in files)
+    return Loaded(tuple(load.resources), secrets, tuple(sorted(set(masked(load.warnings, secrets)))), names)
+
+
+def masked(problems: Iterable[Problem], secrets: Sequence[Secret]) -> list[Problem]:
+    """The same problems without any secret value in their words: a second net, the first is not to say it."""
+    values = sorted(
+        {s.reveal() for s in secrets if len(s.reveal()) >= _SHORTEST_MASKED}, key=len, reverse=True
+    )
+    return [_masked(problem, values) for problem in problems]
+
+
+def _masked(problem: Problem, values: Sequence[str]) -> Problem:
+    what, fix, path = problem.what, problem.fix, problem.path
+    for value in values:
+        if value in what or value in fix or value in path:
+            what, fix, path = (part.replace(value, MASK) for part in (what, fix, path))
+    return replace(problem, what=what, fix=fix, path=path)
+
+
+class _Load:
+    """One run over files; gathers resources, problems and warnings."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.resolver = resolver
+        self.resources: list[Resource] = []
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.documents = 0
+        self._names: dict[Address, Source] = {}
+
+    def file(self, file: Found, root: Path, stdin: BinaryIO | None) -> None:
+        """Read one file and take all its documents."""
+        stream = None if file.path is not None else stdin or sys.stdin.buffer
+        content, problems = text.read(file.path or Path(), file.name, stream)
+        self.problems += problems
+        if problems:
+            return
+        parsed = text.parse(content, file.name)
+        self.problems += parsed.problems
+        told = parsed.doubtful | {(problem.line, problem.column) for problem in parsed.problems}
+        self.documents += len(parsed.documents)
+        folder = file.path.parent if file.path is not None else root
+        for document in parsed.documents:
+            if not document.is_broken:
+                # What could not be read is reported already; more about the same place is noise.
+                found = self._document(document, folder)
+                self.problems += [p for p in found if (p.line, p.column) not in told]
+
+    def _document(self, document: Document, folder: Path) -> list[Problem]:
+        """Take one document; its problems, empty when it became a resource."""
+        value = document.value
+        if problem := _wrong_head(document):
+            return [problem]
+        kind = value["kind"]
+        name = schema.kinds()[kind]
+        references: dict[Parts, Reference] = {}
+        problems: list[Problem] = []
+        if document.has_references:
+            fields = schema.document_fields(name)
+            references, problems = self.resolver.resolve(document, fields, folder)
+        is_open = lookup(value, "metadata.allow_unknown_fields") is True
+        found = schema_problems(document, name, references, lenient=is_open)
+        findings = check(kind, document, references)
+        if is_open:
+            unknown_fields(kind, document, findings)
+        problems += _certain([*found, *findings.problems], document, references)
+        self.warnings += _certain(findings.warnings, document, references)
+        problems += self._duplicate_name(kind, document)
+        if not problems:
+            self.resources.append(_resource(kind, document, references))
+        return problems
+
+    def _duplicate_name(self, kind: str, document: Document) -> list[Problem]:
+        name = lookup(document.value, "metadata.name")
+        if not isinstance(name, str):
+            return []
+        path: Parts = ("metadata", "name")
+        here = document.positions[path]
+        first = self._names.setdefault(Address(kind, name), here)
+        if first is here:
+            return []
+        what = f"{kind} {shown(name)} is declared twice, first at {first}"
+        return [document.problem(path, what, "keep one of them", "duplicate-name")]
+
+
+def _wrong_head(document: Document) -> Problem | None:
+    """Why a document is of no kind we know."""
+    value = document.value
+    if not isinstance(value, dict):
+        what = f"a manifest is a mapping, and this is {shown(value) if value == [] else _noun(value)}"
+        return document.problem((), what, "begin with apiVersion and kind", "not-a-manifest")
+    kind = value.get("kind")
+    known = schema.kinds()
+    if kind is None:
+        what = (
+            "kind is missing" if "apiVersion" in value else "is no manifest: apiVersion and kind are missing"
+        )
+        fix = f"add kind: {' or '.join(known)}"
+        return document.problem((), what, fix, "missing-kind")
+    if not isinstance(kind, str) or kind not in known:
+        if kind == "Project":
+            return document.problem(
+                ("kind",), "a project file is no manifest", "name it reconciler.yaml", "unknown-kind"
+            )
+        near = nearest(kind, known) if isinstance(kind, str) else ""
+        fix = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+        return document.problem(("kind",), f"unknown kind {shown(kind)}", fix, "unknown-kind")
+    return None
+
+
+def _noun(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "a single value"
+
+
+def _certain(
+    problems: Sequence[Problem], document: Document, references: Mapping[Parts, Reference]
+) -> list[Problem]:
+    """Without what is about values that are not known, and without one place's second telling of a thing."""
+    unset = [path for path, reference in references.items() if reference.is_unset]
+    hidden = {document.problem(path, "").path for path in unset}
+    kept = []
+    cleared = {p.path for p in problems if p.rule == "cannot-clear"}
+    for problem in problems:
+        if problem.path in hidden or (problem.path in cleared and problem.rule != "cannot-clear"):
+            continue
+        kept.append(problem)
+    return kept
+
+
+# ---- resources ------------------------------------------------------------------------------------------
+
+
+def _resource(kind: str, document: Document, references: Mapping[Parts, Reference]) -> Resource:
+    """The resource of a document that has no problems; the document's value becomes the resource's."""
+    value = document.value
+    if references:
+        with_secrets(value, {path: ref for path, ref in references.items() if path[0] == "spec"})
+    metadata, lifecycle = value["metadata"], value.get("lifecycle") or {}
+    spec = value["spec"]
+    _take_types(schema.spec_fields(kind), spec)
+    return Resource(
+        address=Address(kind, metadata["name"]),
+        spec=spec,
+        source=Source(document.file, document.line, document.column),
+        labels=metadata.get("labels") or {},
+        lifecycle=Lifecycle(
+            prevent_destroy=lifecycle.get("prevent_destroy") is True,
+            ignore_changes=tuple(lifecycle.get("ignore_changes") or ()),
+        ),
+        allow_unknown_fields=metadata.get("allow_unknown_fields") is True,
+        positions=document.positions.below("spec"),
+    )
+
+
+@functools.cache
+def _has_types(here: Field) -> bool:
+    """A value at or below this field may be written as another type than the API takes."""
+    below = (*here.properties.values(), *(f for f in (here.items, here.extra) if f is not None))
+    return here.coerce == "string" or "integer" in here.types or any(map(_has_types, below))
+
+
+@functools.cache
+def _typed_children(here: Field) -> Mapping[str, Field]:
+    return {name: child for name, child in here.properties.items() if _has_types(child)}
+
+
+def _take_types(here: Field, holder: Any) -> None:
+    """Numbers become text where the API takes text, and 4.0 becomes 4 where it takes integers; in place."""
+    if here.pairs is not None:
+        _take_text(here.pairs["value"], holder)
+    elif isinstance(holder, dict):
+        for name, child in _typed_children(here).items():
+            if name in holder:
+                holder[name] = _typed(child, holder[name])
+    elif isinstance(holder, list) and here.items is not None and _has_types(here.items):
+        for at, item in enumerate(holder):
+            holder[at] = _typed(here.items, item)
+
+
+def _typed(here: Field, value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        _take_types(here, value)
+    elif here.coerce == "string" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    elif isinstance(value, float) and "integer" in here.types:
+        return str(int(value)) if here.coerce == "string" else int(value)
+    return value
+
+
+def _take_text(member: str, pairs: Any) -> None:
+    holders = [(pairs, name) for name in pairs] if isinstance(pairs, dict) else []
+    if isinstance(pairs, list):
+        holders = [(pair, member) for pair in pairs if member in pair]
+    for holder, name in holders:
+        item = holder[name]
+        if isinstance(item, (int, float)) and not isinstance(item, bool):
+            holder[name] = str(int(item))
