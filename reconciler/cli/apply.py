@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json, is_ascii, tell, wants_colour
+from reconciler.cli.output import (
+    answer,
+    answer_report,
+    is_ascii,
+    live_progress,
+    tell,
+    wants_colour,
+    width_of,
+)
 from reconciler.errors import RefusedError, UsageError
 from reconciler.values import Action, StepStatus
 
@@ -99,7 +107,6 @@ def _act(
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.safety import refusals
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
-    from reconciler.report.progress import Progress
     from reconciler.targets import connect, describe
 
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
@@ -118,7 +125,7 @@ def _act(
             raise refused
         if not plan.is_empty and not auto_approve:
             _ask(plan, describe(read.target, client))
-        with _stopping(stop), Progress(sys.stderr, colour=wants_colour(sys.stderr)) as progress:
+        with _stopping(stop), live_progress() as progress:
             applied = carry_out(
                 plan,
                 client,
@@ -151,7 +158,7 @@ def _report(applied: Applied, output: opt.Format, verbose: bool) -> None:
     if output is opt.Format.JSON:
         from reconciler.report.json import outcome_json
 
-        answer_json(
+        answer_report(
             outcome_json(
                 applied.plan,
                 applied.outcomes,
@@ -171,6 +178,7 @@ def _report(applied: Applied, output: opt.Format, verbose: bool) -> None:
             remaining=applied.remaining,
             unverified=applied.unverified,
             colour=wants_colour(sys.stdout),
+            width=width_of(sys.stdout),
             verbose=verbose,
             ascii_only=is_ascii(sys.stdout),
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.redact import Redactor
@@ -16,12 +17,17 @@ from reconciler.values import Secret
 __all__ = [
     "answer",
     "answer_json",
+    "answer_report",
     "bug_report",
+    "is_ascii",
     "know",
+    "live_progress",
+    "redacted",
     "setup_logging",
     "stderr_text",
     "tell",
     "wants_colour",
+    "width_of",
 ]
 
 _redactor = Redactor(())
@@ -47,14 +53,56 @@ def answer(text: str) -> None:
 
 
 def answer_json(content: Any) -> None:
-    """The command's answer as JSON, on stdout."""
-    answer(json.dumps(_redactor.value(content), indent=2, ensure_ascii=False, allow_nan=False))
+    """The command's answer as JSON, on stdout. A report masks by itself; for others every value is masked."""
+    from reconciler.report.json import dumps
+
+    answer(dumps(_redactor.value(content)))
+
+
+def answer_report(content: Any) -> None:
+    """A plan or outcome as JSON: masked where a secret may stand; its words are never secrets."""
+    from reconciler.report.json import dumps
+
+    sys.stdout.write(dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+_say: Callable[[str], None] | None = None
 
 
 def tell(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    sys.stderr.write(redacted(text) + "\n")
+    """A line for the person at the terminal, on stderr; above the live lines while there are some."""
+    if _say is not None:
+        _say(text)
+        return
+    sys.stderr.write(redacted(text).rstrip("\n") + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def live_progress() -> Iterator[Any]:
+    """Progress on stderr; what is told or logged meanwhile does not tear its lines."""
+    from reconciler.report.progress import Progress
+
+    global _say
+    with Progress(sys.stderr, colour=wants_colour(sys.stderr), redactor=_redactor) as progress:
+        _say = progress.say
+        try:
+            yield progress
+        finally:
+            _say = None
+
+
+class _ToTell(logging.Handler):
+    """Log records go the way of everything else that is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(self.format(record))
+
+
+def width_of(stream: TextIO) -> int:
+    """Columns of a terminal; 100 where there is none, so that a log or a file looks the same everywhere."""
+    return shutil.get_terminal_size((100, 24)).columns if stream.isatty() else 100
 
 
 def wants_colour(stream: Any) -> bool:
@@ -72,7 +120,14 @@ def stderr_text(error: ReconcilerError) -> None:
     """An error for people, on stderr."""
     from reconciler.report.text import error_text
 
-    tell(error_text(error, colour=wants_colour(sys.stderr)))
+    told = error_text(
+        error,
+        colour=wants_colour(sys.stderr),
+        width=width_of(sys.stderr),
+        ascii_only=is_ascii(sys.stderr),
+        redactor=_redactor,
+    )
+    tell(told)
 
 
 def bug_report(error: BaseException) -> None:
@@ -91,7 +146,7 @@ def setup_logging(level: str) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise UsageError(f"log level {level!r} does not exist", fix="use debug, info, warning or error")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToTell()
     handler.setFormatter(_redactor.formatter(_LOG_FORMAT))
     root = logging.getLogger("reconciler")
     root.handlers[:] = [handler]

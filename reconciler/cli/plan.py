@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json, is_ascii, tell, wants_colour
+from reconciler.cli.output import answer, answer_report, is_ascii, tell, wants_colour, width_of
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,12 +89,18 @@ def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
     if output is opt.Format.JSON:
         from reconciler.report.json import plan_json
 
-        answer_json(plan_json(made))
+        answer_report(plan_json(made))
     else:
         from reconciler.report.text import plan_text
 
         answer(
-            plan_text(made, colour=wants_colour(sys.stdout), verbose=verbose, ascii_only=is_ascii(sys.stdout))
+            plan_text(
+                made,
+                colour=wants_colour(sys.stdout),
+                width=width_of(sys.stdout),
+                verbose=verbose,
+                ascii_only=is_ascii(sys.stdout),
+            )
         )
 
 

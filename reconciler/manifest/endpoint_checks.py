@@ -84,7 +84,7 @@ def _check_routes(
             findings.problem(path, what, "add traffic_config.routes", "missing-routes")
         return
     _check_route_names(routes, names, path, findings)
-    shares = [route.get("traffic_percentage") for route in routes if isinstance(route, dict)]
+    shares: list[Any] = [route.get("traffic_percentage") for route in routes if isinstance(route, dict)]
     if len(shares) == len(routes) and all(type(share) is int for share in shares):
         total = sum(shares)
         if total != _ALL_TRAFFIC:

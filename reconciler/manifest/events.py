@@ -18,6 +18,7 @@ __all__ = ["MAX_DEPTH", "Builder", "Refused"]
 MAX_DEPTH: Final = 64
 _MAX_NODES: Final = 1_000_000
 _MAX_FROM_ALIASES: Final = 100_000
+_MAX_PROBLEMS: Final = 1_000
 
 
 class Refused(Exception):
@@ -50,6 +51,7 @@ class Builder:
     __slots__ = (
         "anchor",
         "anchors",
+        "begun_at",
         "documents",
         "doubtful",
         "file",
@@ -83,6 +85,7 @@ class Builder:
         self.key: Any = None
         self.anchors: dict[str, Any] = {}
         self.anchor: str | None = None
+        self.begun_at = self.nodes
         self.first_node = 0
         self.has_references = False
         self.is_broken = False
@@ -203,7 +206,14 @@ class Builder:
             positions = Positions(self.file, below)
             self.documents.append(
                 Document(
-                    self.value[0], positions, self.file, line, column, self.has_references, self.is_broken
+                    self.value[0],
+                    positions,
+                    self.file,
+                    line,
+                    column,
+                    has_references=self.has_references,
+                    is_broken=self.is_broken,
+                    size=self.nodes - self.begun_at,
                 )
             )
         self._begin()
@@ -271,6 +281,11 @@ class Builder:
 
     def _problem(self, mark: Any, what: str, fix: str, rule: str) -> None:
         self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, "", what, fix, rule))
+        if len(self.problems) >= _MAX_PROBLEMS:
+            what = f"{_MAX_PROBLEMS:,} problems are enough: the rest of the file was not read"
+            raise Refused(
+                Problem(self.file, mark.line + 1, mark.column + 1, "", what, "", "too-many-problems")
+            )
 
     def _doubt(self, mark: Any) -> None:
         """The value that begins here is not what the user meant: what follows from it is no news."""

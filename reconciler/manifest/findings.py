@@ -32,6 +32,8 @@ class Findings:
 
     def problem(self, path: Parts, what: str, fix: str = "", rule: str = "") -> None:
         """Something wrong at a field."""
+        if self.is_full:
+            return
         self.problems.append(self.document.problem(path, what, fix, rule))
 
     def warning(self, path: Parts, what: str, fix: str = "", rule: str = "") -> None:

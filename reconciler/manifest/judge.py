@@ -25,6 +25,9 @@ from reconciler.schema import Field
 __all__ = ["effective", "schema_problems"]
 
 _MOST_PROBLEMS: Final = 200  # of one document; more are the same mistake over again
+_LARGEST_EXPLAINED: Final = (
+    50_000  # keys and values; jsonschema would take seconds, and no manifest has as many
+)
 _LONGEST_SHOWN: Final = 60
 
 _Told = tuple[Parts, str, str, str]  # path, what, fix, rule
@@ -39,16 +42,28 @@ def schema_problems(
     """
     if _fast(name, lenient).is_valid(document.value):
         return []
+    if document.size > _LARGEST_EXPLAINED:
+        what = "does not fit the schema of its kind, and is too large to say where"
+        return [document.problem((), what, f"it holds {document.size:,} keys and values", "schema")]
+    told = _explained(document, name, references, lenient)
+    if not told:  # the validators disagree: a bug of ours, yet no reason to let the document pass
+        refused = itertools.islice(_fast(name, lenient).iter_errors(document.value), _MOST_PROBLEMS)
+        told = [
+            (tuple(error.instance_path), "is not allowed by the schema", "", "schema") for error in refused
+        ]
+    return [document.problem(path, what, fix, rule) for path, what, fix, rule in told]
+
+
+def _explained(
+    document: Document, name: str, references: Mapping[Parts, Reference], lenient: bool
+) -> list[_Told]:
     words = _Words(schema.document_fields(name), references)
     told: list[_Told] = []
     for error in _slow(name, lenient).iter_errors(document.value):
         told += itertools.islice(words.sentences(error), _MOST_PROBLEMS)
         if len(told) >= _MOST_PROBLEMS:
             break
-    if not told:  # the validators disagree: a bug of ours, yet no reason to let the document pass
-        for refused in _fast(name, lenient).iter_errors(document.value):
-            told.append((tuple(refused.instance_path), "is not allowed by the schema", "", "schema"))
-    return [document.problem(path, what, fix, rule) for path, what, fix, rule in told]
+    return told
 
 
 # ---- the two validators -------------------------------------------------------------------------------

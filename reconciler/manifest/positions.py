@@ -82,6 +82,7 @@ class Document:
 
     ``value``: plain Python values, a tree (nothing is shared), owned by the caller. ``has_references``: a
     string in it holds ``${``. ``is_broken``: a part of it could not be read; its problem is reported.
+    ``size``: how many keys and values it holds.
     """
 
     value: Any
@@ -91,6 +92,7 @@ class Document:
     column: int
     has_references: bool = False
     is_broken: bool = False
+    size: int = 0
 
     def problem(self, path: Parts, what: str, fix: str = "", rule: str = "") -> Problem:
         """A problem at the place of a field, or of the nearest thing above it that stands in the file."""

@@ -27,6 +27,7 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "bad-merge": "<< takes a mapping or a list of mappings.",
         "too-deep": "At most 64 levels of nesting.",
         "too-many-values": "A file holds at most a million values.",
+        "too-many-problems": "After 1,000 problems a file is not read on.",
         "too-many-aliases": "Aliases expand to at most 100,000 values in a file.",
         # documents
         "not-a-manifest": "A document is a mapping.",

@@ -17,7 +17,7 @@ from reconciler.client.auth import Anonymous, ClientSecret, Credentials, Login, 
 from reconciler.client.http import HttpSession
 from reconciler.errors import AuthError
 from reconciler.values import Secret
-from tests.unit.client.conftest import CANARY, Clock, Close, Seen, Server, answer, refusal
+from tests.unit.client.wire import CANARY, Clock, Close, Seen, Server, answer, refusal
 
 A, B = "https://a.example", "https://b.example"
 

@@ -17,8 +17,8 @@ from reconciler.client.auth import Anonymous, Token
 from reconciler.client.databricks import DatabricksDeploymentClient, DatabricksEndpoint
 from reconciler.client.pacing import WritePacer
 from reconciler.values import Secret
-from tests.unit.client.conftest import Clock, Close, Server, answer, refusal
 from tests.unit.client.test_http import Recorder
+from tests.unit.client.wire import Clock, Close, Server, answer, refusal
 
 ROOT = "/api/2.0/serving-endpoints"
 CONFIG = {"served_entities": [{"name": "a", "environment_vars": {"K": "{{secrets/s/k}}"}}]}

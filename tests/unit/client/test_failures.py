@@ -22,8 +22,8 @@ from reconciler.client.auth import Token
 from reconciler.client.http import HttpSession
 from reconciler.client.pacing import WritePacer
 from reconciler.values import Secret
-from tests.unit.client.conftest import CANARY, Clock, Close, Reset, Server, answer, refusal
 from tests.unit.client.test_http import Broken
+from tests.unit.client.wire import CANARY, Clock, Close, Reset, Server, answer, refusal
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
 OK = answer(200, {"ok": True})
@@ -249,6 +249,35 @@ def test_time_spent_asking_counts_too(server: Server, session: HttpSession, cloc
     with pytest.raises(errors.ServerFault):
         session.request("GET", "/x")
     assert len(server.seen) == 3
+
+
+def test_time_spent_waiting_counts_too(server: Server, session: HttpSession, clock: Clock) -> None:
+    server.otherwise = refusal(429, headers={"Retry-After": "50"})
+    with pytest.raises(errors.RateLimited):
+        session.request("GET", "/x")
+    assert clock.waits == [50.0, 50.0]
+
+
+def test_after_a_stop_nothing_is_waited_for(server: Server, clock: Clock) -> None:
+    stop = threading.Event()
+    stop.set()
+    server.otherwise = refusal(500)
+    with pytest.raises(errors.ServerFault):
+        HttpSession(server.url, sleep=clock.sleep, now=clock.now, stop=stop).request("GET", "/x")
+    assert (len(server.seen), clock.waits) == (1, [])
+
+
+def test_a_stop_during_a_wait_is_not_followed_by_a_try(server: Server, clock: Clock) -> None:
+    stop = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        stop.set()
+
+    server.otherwise = refusal(500)
+    with pytest.raises(errors.ServerFault):
+        HttpSession(server.url, sleep=sleep, now=clock.now, stop=stop).request("GET", "/x")
+    assert (len(server.seen), len(clock.waits)) == (1, 1)
 
 
 def test_a_stop_ends_the_waiting(server: Server) -> None:
@@ -690,6 +719,23 @@ def test_a_line_is_yielded_before_the_answer_ends(server: Server, session: HttpS
         assert next(lines) == "first"
         with pytest.raises(errors.AnswerLost, match="broke off"):
             next(lines)
+
+
+@pytest.mark.parametrize("leave_early", [True, False])
+def test_a_stream_is_closed_when_it_is_left(
+    server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch, leave_early: bool
+) -> None:
+    closed: list[requests.Response] = []
+    monkeypatch.setattr(requests.Response, "close", closed.append)
+    server.replies = [answer(200, b"one\ntwo\n")]
+    lines = session.lines("GET", "/x")
+    next(lines)
+    assert closed == []
+    if leave_early:
+        lines.close()  # type: ignore[attr-defined]
+    else:
+        list(lines)
+    assert len(closed) == 1
 
 
 def test_a_stream_that_is_refused_is_an_error(server: Server, session: HttpSession) -> None:

@@ -18,7 +18,7 @@ from reconciler import errors
 from reconciler.client.auth import Credentials, Token
 from reconciler.client.http import HttpSession, quote
 from reconciler.values import Secret
-from tests.unit.client.conftest import CANARY, Clock, Server, answer
+from tests.unit.client.wire import CANARY, Clock, Server, answer
 
 
 def test_an_answer_is_its_json(server: Server, session: HttpSession) -> None:

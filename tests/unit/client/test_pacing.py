@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.client.pacing import WritePacer, backoff, seconds_asked
 from reconciler.errors import Stopped, UsageError
-from tests.unit.client.conftest import Clock
+from tests.unit.client.wire import Clock
 
 
 def pacer_of(clock: Clock, limit: int = 50, window: float = 300.0) -> WritePacer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,15 @@ def test_what_only_the_fast_validator_refuses_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(judge, "_slow", lambda _name, _lenient: Agreeable())
     (problem,) = judge.schema_problems(_document({"metadata": {"name": 5}, "spec": {}}), "endpoint", {})
     assert (problem.path, problem.rule) == ("metadata.name", "schema")
+
+
+def test_a_document_of_absurd_size_is_refused_in_a_second() -> None:
+    document = _document({"metadata": {"name": "a"}, "spec": {"tags": [{"key": 1}] * 50_000}})
+    began = time.perf_counter()
+    (problem,) = judge.schema_problems(document, "endpoint", {})
+    assert time.perf_counter() - began < 1
+    assert problem.rule == "schema"
+    assert "too large" in problem.what
 
 
 def test_valid_documents_never_reach_the_slow_validator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,9 @@ def test_a_literal_secret_is_refused_and_not_shown(loader: Loader, path: tuple[s
     with pytest.raises(ManifestError) as caught:
         loader(json.dumps(document), environ={"A": "x"})
     assert _SECRET not in f"{caught.value}{caught.value!r}{caught.value.problems!r}"
+    if value == _SECRET:
+        rules = {problem.rule for problem in caught.value.problems}
+        assert rules & {"plaintext-secret", "secret-reference"}
 
 
 @pytest.mark.parametrize("field", ["openai_api_key", "openai_api_key_plaintext"])

@@ -301,6 +301,12 @@ def test_more_values_than_any_manifest_needs_are_refused() -> None:
     assert _problem("a: [" + "x," * 1_100_000 + "{}]").rule == "too-many-values"
 
 
+def test_a_file_full_of_problems_is_not_read_to_its_end() -> None:
+    problems = text.parse("a: 1\n" * 200_000, "f.yaml").problems
+    assert len(problems) == 1001
+    assert problems[-1].rule == "too-many-problems"
+
+
 def test_sixty_levels_are_fine(loader: str) -> None:
     assert _one("[" * 60 + "]" * 60).value
 
