@@ -250,7 +250,9 @@ class HttpSession:
             wait = self._wait_before(asked, failed, repeat)
             if wait is None or spent + wait > total:
                 raise failed.error from failed.__cause__
-            _log.debug("%s %s again in %.1f s (%s)", asked.method, asked.path, wait, failed.kind)
+            # A wait that a person notices is told to them.
+            level = logging.WARNING if wait >= 2 else logging.DEBUG
+            _log.log(level, "%s %s again in %.1f s (%s)", asked.method, asked.path, wait, failed.kind)
             if self._pacer is not None and failed.is_busy and not asked.safe:
                 self._pacer.penalise(wait)  # everybody who writes waits, this request in its next turn
             elif not self._waited(wait):
