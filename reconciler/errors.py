@@ -45,6 +45,7 @@ __all__ = [
     "ManifestError",
     "NotFound",
     "PermissionDenied",
+    "PluginFailed",
     "Problem",
     "ProtectedError",
     "RateLimited",
@@ -144,6 +145,10 @@ class AuthError(UserError):
 
 class TargetError(ReconcilerError):
     """Something on the server's side."""
+
+
+class PluginFailed(TargetError):
+    """A plugin's client raised; whether it had acted by then, only reading can tell."""
 
 
 class APIError(TargetError):

@@ -29,7 +29,7 @@ __all__ = [
     "spec_fields",
 ]
 
-_KIND_FILES: Final = {"Endpoint": "endpoint"}
+_KIND_FILES: Final = {"Endpoint": "endpoint", "Deployment": "deployment", "Model": "model"}
 _LIMITS: Final = (
     "enum",
     "pattern",
@@ -98,6 +98,7 @@ class Field:
     secret: bool = False
     secret_reference: bool = False
     sensitive: bool = False
+    takes_secrets: bool = False
     twin: str = ""
     alias_of: str = ""
     also_called: tuple[str, ...] = ()
@@ -257,7 +258,8 @@ def _build(name: str, node: Mapping[str, Any], document: Mapping[str, Any]) -> F
         shares=words.get("shares", ""),
         secret=words.get("secret", False),
         secret_reference=words.get("secret_reference", False),
-        sensitive=words.get("sensitive", False),
+        sensitive=words.get("sensitive") is True,
+        takes_secrets="sensitive" in words or "secret" in words,
         twin=words.get("twin", ""),
         alias_of=words.get("alias_of", ""),
         also_called=tuple(words.get("also_called", ())),

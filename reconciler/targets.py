@@ -1,25 +1,35 @@
 """A target's name → a client for it. The one place where a client and the embedded workspace meet.
 
 ``local`` and ``local:PATH`` are the embedded workspace, ``databricks`` and ``databricks://profile`` a
-Databricks workspace.
+Databricks workspace, ``openai`` a read-only list of models, ``http(s)://…`` an MLflow AI Gateway; anything
+else is looked up among the installed plugins.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from reconciler.errors import UsageError
+from reconciler.errors import ManifestError, Problem, UsageError
+from reconciler.values import Resource
 
-if TYPE_CHECKING:
-    from reconciler.client.databricks import DatabricksDeploymentClient
-
-__all__ = ["HOW_TO_TRY", "LOCAL_HOST", "connect", "describe", "is_local"]
+__all__ = ["HOW_TO_TRY", "LOCAL_HOST", "connect", "describe", "family", "for_target", "is_local"]
 
 LOCAL_HOST = "http://local.workspace"
 """The embedded workspace's host in URLs. No request to it leaves the process."""
 
 HOW_TO_TRY = "try it without an account: --target local"
+
+# What may be declared on which family of targets. A gateway is read-only through its deployments API.
+_KINDS: Final = {
+    "local": ("Endpoint",),
+    "databricks": ("Endpoint",),
+    "openai": ("Model",),
+    "gateway": (),
+    "plugin": ("Deployment", "Endpoint"),
+}
 
 
 def is_local(target: str) -> bool:
@@ -27,42 +37,92 @@ def is_local(target: str) -> bool:
     return target == "local" or target.startswith("local:")
 
 
-def connect(
-    target: str, *, pool_size: int = 16, stop: threading.Event | None = None
-) -> DatabricksDeploymentClient:
-    """A client for ``target``; the caller closes it.
+def family(target: str) -> str:
+    """The sort of a target: local, databricks, openai, gateway or plugin."""
+    if is_local(target):
+        return "local"
+    scheme = target.partition(":")[0]
+    named = {"databricks": "databricks", "openai": "openai", "http": "gateway", "https": "gateway"}
+    return named.get(scheme, "plugin")
+
+
+def for_target(target: str, resources: Sequence[Resource]) -> tuple[Resource, ...]:
+    """The resources as this target speaks of them. Raises ManifestError with the lines of those whose kind it
+    does not have."""
+    known = _KINDS[family(target)]
+    fix = f"it takes {' and '.join(known)}" if known else "it is read-only here"
+    problems = [
+        Problem(
+            r.source.file,
+            r.source.line,
+            r.source.column,
+            "kind",
+            f"{r.address} cannot live on target {target}",
+            fix,
+            "kind-of-target",
+        )
+        for r in resources
+        if r.address.kind not in known
+    ]
+    if problems:
+        raise ManifestError(problems)
+    if family(target) != "plugin":
+        return tuple(resources)
+    return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
+
+
+def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = None) -> Any:
+    """A client for ``target``, to be closed by the caller (it is a context manager).
 
     ``pool_size``: connections kept open. ``stop``: once set, the client stops waiting to repeat a request.
     Raises UsageError for a target that is not known here, AuthError when there are no credentials for it.
     """
-    if is_local(target):
-        from reconciler.client.auth import Token
-        from reconciler.client.databricks import DatabricksDeploymentClient
-        from reconciler.emulator.adapter import EmulatorAdapter
-        from reconciler.emulator.local import open_local
+    match family(target):
+        case "local":
+            return _local(target, pool_size, stop)
+        case "databricks":
+            from reconciler.client.databricks import DatabricksDeploymentClient
 
-        workspace = open_local(target.removeprefix("local").removeprefix(":"))
-        return DatabricksDeploymentClient(
-            "databricks",
-            host=LOCAL_HOST,
-            credentials=Token("local"),
-            adapter=EmulatorAdapter(workspace),
-            pool_size=pool_size,
-            stop=stop,
-        )
-    if target == "databricks" or target.startswith("databricks://"):
-        from reconciler.client.databricks import DatabricksDeploymentClient
+            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
+        case _:
+            return _plugin(target)
 
-        return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
-    raise UsageError(
-        f"target {target!r} is not known here",
-        fix=f"use databricks, databricks://PROFILE, local or local:PATH; {HOW_TO_TRY}",
+
+def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
+    from reconciler.client.auth import Token
+    from reconciler.client.databricks import DatabricksDeploymentClient
+    from reconciler.emulator.adapter import EmulatorAdapter
+    from reconciler.emulator.local import open_local
+
+    workspace = open_local(target.removeprefix("local").removeprefix(":"))
+    return DatabricksDeploymentClient(
+        "databricks",
+        host=LOCAL_HOST,
+        credentials=Token("local"),
+        adapter=EmulatorAdapter(workspace),
+        pool_size=pool_size,
+        stop=stop,
     )
 
 
-def describe(target: str, client: DatabricksDeploymentClient) -> str:
+def _plugin(target: str) -> Any:
+    from reconciler.client.base import get_deploy_client
+    from reconciler.plugin_target import PluginTarget
+
+    try:
+        return PluginTarget(get_deploy_client(target), target)
+    except UsageError as error:
+        if not error.fix or "install the plugin" in error.fix:
+            error.fix = (
+                f"use databricks, databricks://PROFILE, local, local:PATH, openai or an installed plugin "
+                f"(reconciler targets lists them); {HOW_TO_TRY}"
+            )
+        raise
+
+
+def describe(target: str, client: Any) -> str:
     """The target for people: its name and where it is. Never a credential."""
     if is_local(target):
         path = target.removeprefix("local").removeprefix(":").partition("?")[0]
         return f"local (embedded workspace, {path or '.reconciler/local.db'})"
-    return f"{target} ({client.host})"
+    return f"{target} ({client.host})" if client.host else target

@@ -47,10 +47,14 @@ MASK = "***"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """Who a resource is, in every output: ``Endpoint/chat``."""
+    """Who a resource is, in every output: ``Endpoint/chat``.
+
+    ``dialect``: how its target speaks of it, "" for the kind's own API; it makes no other resource of it.
+    """
 
     kind: str
     name: str
+    dialect: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
@@ -391,7 +395,8 @@ class Step:
     fields were compared. ``notice``: what callers of the endpoint will notice. ``notes``: sentences for
     people (an update in progress, a failed one …). ``fingerprint``: digest of the live side this step
     was judged by, "" when the resource did not exist. ``base``: the normalised live side behind that
-    digest, for naming what moved. ``depends_on``: steps that must be done before.
+    digest, for naming what moved. ``depends_on``: steps that must be done before. ``failure``: an assertion
+    that does not hold.
     """
 
     address: Address
@@ -407,6 +412,7 @@ class Step:
     base: Mapping[str, Any] | None = None
     protected: bool = False
     depends_on: tuple[Address, ...] = ()
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

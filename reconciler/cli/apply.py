@@ -49,6 +49,7 @@ def apply(
     wait_timeout: WaitTimeout = "45m",
     no_wait: NoWait = False,
     resend_secrets: opt.Resend = None,
+    check_models: opt.CheckModels = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Make the live side as the manifests say: plan, ask, act, wait until live, and prove the result.
@@ -64,7 +65,9 @@ def apply(
 
         return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
 
-    return _act(read, planned, output, auto_approve, parallelism, wait_timeout, no_wait, verbose)
+    return _act(
+        read, planned, output, auto_approve, parallelism, wait_timeout, no_wait, verbose, check_models
+    )
 
 
 def destroy(
@@ -101,11 +104,12 @@ def _act(
     wait_timeout: str,
     no_wait: bool,
     verbose: bool,
+    check_models: bool = False,
 ) -> int:
     from reconciler.cli.plan import show
     from reconciler.engine.apply import apply as carry_out
     from reconciler.engine.executor import ExecutionOptions
-    from reconciler.engine.safety import refusals
+    from reconciler.engine.safety import failures, refusals
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.targets import connect, describe
 
@@ -114,12 +118,14 @@ def _act(
     with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
+        if check_models:
+            opt.check_models(read)
         resources = read.loaded.resources
         snapshot = read_snapshot(client, resources, target=read.target, taken_at=opt.taken_at())
         plan = planned(snapshot)
         if output is opt.Format.TEXT:
             show(plan, output, verbose=verbose)
-        if refused := refusals(plan):
+        if refused := refusals(plan) or failures(plan):
             if output is opt.Format.JSON:
                 show(plan, output)
             raise refused

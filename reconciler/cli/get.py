@@ -15,28 +15,26 @@ from reconciler.values import Address
 def get(
     address: Annotated[
         str | None,
-        typer.Argument(help="Endpoint/NAME, or the name alone. Left out: all endpoints.", show_default=False),
+        typer.Argument(
+            help="Endpoint/NAME, Deployment/NAME, Model/NAME, or the name alone. Left out: all of them.",
+            show_default=False,
+        ),
     ] = None,
     target: opt.Target = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
-    """Show the endpoints of a target, or one of them with every field the API answers, known here or not."""
+    """Show what a target has, or one of it with every field that it answers, known here or not."""
     from reconciler.targets import connect, describe
 
     where = opt.find_target(target, opt.project_of(project))
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         if address is None:
-            endpoints = sorted(client.list_endpoints(), key=lambda e: str(e.get("name")))
-            _show_all([_safe(dict(endpoint)) for endpoint in endpoints], output)
+            _show_all(_everything(client, where), output)
             return 0
-        name = _name(address)
-        try:
-            found = _safe(dict(client.get_endpoint(name)))
-        except NotFound as error:
-            error.fix = "reconciler get lists what there is"
-            raise
+        wanted = Address.parse(address) if "/" in address else Address(_default_kind(where), address)
+        found = _one(client, wanted)
     if output is opt.Format.JSON:
         answer_json(found)
     else:
@@ -46,49 +44,72 @@ def get(
     return 0
 
 
-def _name(text: str) -> str:
-    if "/" not in text:
-        return text
-    address = Address.parse(text)
-    if address.kind != "Endpoint":
-        raise UsageError(f"{address}: this target has no kind {address.kind}", fix=f"Endpoint/{address.name}")
-    return address.name
+def _default_kind(target: str) -> str:
+    from reconciler.targets import family
+
+    return {"openai": "Model", "plugin": "Deployment"}.get(family(target), "Endpoint")
 
 
-def _safe(raw: dict[str, Any]) -> dict[str, Any]:
+def _one(client: Any, wanted: Address) -> dict[str, Any]:
+    try:
+        if wanted.kind == "Deployment":
+            return _safe(_raw(client.get_deployment(wanted.name)), wanted.kind)
+        if wanted.kind in ("Endpoint", "Model"):
+            return _safe(_raw(client.get_endpoint(wanted.name)), wanted.kind)
+    except NotFound as error:
+        error.fix = "reconciler get lists what there is"
+        raise
+    raise UsageError(
+        f"{wanted}: there is no kind {wanted.kind}", fix=f"Endpoint/{wanted.name}, for an endpoint"
+    )
+
+
+def _raw(found: Any) -> dict[str, Any]:
+    """An answer as a dict: some clients give dicts, mlflow's gateways objects with dict()."""
+    return dict(found.dict()) if not isinstance(found, dict) and hasattr(found, "dict") else dict(found)
+
+
+def _everything(client: Any, target: str) -> list[tuple[Address, dict[str, Any]]]:
+    kind = _default_kind(target)
+    if kind == "Deployment":
+        items = client.list_deployments()
+    else:
+        items = client.list_endpoints()
+        items = items.get("data") or () if isinstance(items, dict) else items
+    found = [_raw(item) for item in items]
+    shown = [(Address(kind, str(item.get("name") or item.get("id"))), _safe(item, kind)) for item in found]
+    return sorted(shown, key=lambda pair: pair[0])
+
+
+def _safe(raw: dict[str, Any], kind_name: str) -> dict[str, Any]:
     """The answer with what may hold a secret masked; unknown fields are kept."""
     from reconciler.kinds import kind
     from reconciler.shape import masked
 
-    fields = kind("Endpoint").fields
+    fields = kind(kind_name).fields
     shown: dict[str, Any] = masked(fields, raw)
     if "pending_config" in raw:
         shown["pending_config"] = masked(fields.properties["config"], raw["pending_config"])
     return shown
 
 
-def _show_all(endpoints: list[dict[str, Any]], output: opt.Format) -> None:
+def _show_all(found: list[tuple[Address, dict[str, Any]]], output: opt.Format) -> None:
     if output is opt.Format.JSON:
-        answer_json(endpoints)
+        answer_json([raw for _, raw in found])
         return
     rows = [("NAME", "STATE", "TASK", "CREATOR")]
-    for endpoint in endpoints:
-        state = endpoint.get("state") or {}
-        shown = str(state.get("ready", "?"))
+    for address, raw in found:
+        state = raw.get("state")
+        state = state if isinstance(state, dict) else {"ready": state} if state else {}
+        shown = str(state.get("ready", "-"))
         if state.get("config_update") not in (None, "NOT_UPDATING"):
             shown += f" ({state['config_update']})"
-        rows.append(
-            (
-                f"Endpoint/{endpoint.get('name')}",
-                shown,
-                str(endpoint.get("task") or "-"),
-                str(endpoint.get("creator") or "-"),
-            )
-        )
+        task = raw.get("task") or raw.get("endpoint_type") or "-"
+        rows.append((str(address), shown, str(task), str(raw.get("creator") or raw.get("owned_by") or "-")))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     from reconciler.redact import control
 
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows
     ]
-    answer("\n".join(control(line) for line in lines) if endpoints else "no endpoints")
+    answer("\n".join(control(line) for line in lines) if found else "nothing there")

@@ -14,7 +14,7 @@ import typer
 
 from reconciler.cli.output import know, tell
 from reconciler.errors import UsageError, UserError
-from reconciler.targets import HOW_TO_TRY
+from reconciler.targets import HOW_TO_TRY, for_target
 from reconciler.values import Address
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.manifest.project import Project
 
 __all__ = [
+    "CheckModels",
     "DetailedExitcode",
     "Format",
     "Input",
@@ -32,6 +33,7 @@ __all__ = [
     "Stack",
     "Target",
     "Verbose",
+    "check_models",
     "find_target",
     "load",
     "load_for",
@@ -83,6 +85,14 @@ Resend = Annotated[
         metavar="[ADDRESS…]",
         help="Send write-only values again: of these addresses, or of all when none is named.",
         show_default=False,
+    ),
+]
+
+CheckModels = Annotated[
+    bool,
+    typer.Option(
+        "--check-models",
+        help="Also check that OpenAI has the models that endpoints name (one request, $OPENAI_API_KEY).",
     ),
 ]
 
@@ -142,10 +152,26 @@ def load_for(
     target = find_target(target_option, _project(project_file))
     try:
         read = load(paths, project_file, stack, allow_unset=allow_unset)
+        fitting = for_target(target, read.loaded.resources)
     except UserError:
         tell(f"target: {target}")
         raise
-    return replace(read, target=target)
+    return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+
+
+def check_models(read: Input) -> None:
+    """Ask OpenAI for its models, once, when an endpoint names one. Raises ManifestError with the missing."""
+    from reconciler.engine.readers import list_names
+    from reconciler.errors import ManifestError
+    from reconciler.kinds.external_models import missing_models, names_a_model
+    from reconciler.targets import connect
+
+    if not names_a_model(read.loaded.resources):
+        return
+    with connect("openai") as client:
+        known = list_names(client, "Model", ())
+    if problems := missing_models(read.loaded.resources, known):
+        raise ManifestError(problems)
 
 
 def _project(project_file: str | None) -> Project | None:

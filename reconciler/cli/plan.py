@@ -33,6 +33,7 @@ def plan(
         str | None,
         typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
     ] = None,
+    check_models: opt.CheckModels = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
@@ -41,7 +42,7 @@ def plan(
     was not compared is counted, and named with its reason with -v or -o json.
     """
     from reconciler.engine.planner import make_plan
-    from reconciler.engine.safety import refusals
+    from reconciler.engine.safety import failures, refusals
 
     if snapshot is not None:
         seen = _replayed(snapshot)
@@ -54,18 +55,18 @@ def plan(
         read.tell_warnings()
         made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
     else:
-        seen, made = _live(read, resend)
+        seen, made = _live(read, resend, check_models)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
         _write(Path(save_snapshot), snapshot_to_json(seen))
     show(made, output, verbose=verbose)
-    if refused := refusals(made):
+    if refused := refusals(made) or failures(made):
         raise refused
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
-def _live(read: opt.Input, resend: set[Address] | bool) -> tuple[Snapshot, Plan]:
+def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> tuple[Snapshot, Plan]:
     """Read and plan; the first line on stderr says which target it is."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
@@ -74,6 +75,8 @@ def _live(read: opt.Input, resend: set[Address] | bool) -> tuple[Snapshot, Plan]
     with connect(read.target, pool_size=READ_PARALLELISM) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
+        if check_models:
+            opt.check_models(read)
         return read_and_plan(
             client,
             read.loaded.resources,
@@ -118,6 +121,8 @@ def _replayed(file: str) -> Snapshot:
 
 def _write(path: Path, content: Any) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A plugin's answers may hold times and other values that JSON has no words for.
+        text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+        path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"the snapshot cannot be written: {error}", where=str(path)) from error

@@ -3,11 +3,13 @@
 >>> from reconciler.client import get_deploy_client
 >>> client = get_deploy_client("databricks")  # doctest: +SKIP
 
-Clients are imported when first asked for: importing this package does not import ``requests``.
+Everything but the base class is imported when first asked for: importing this package does not import
+``requests``.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from reconciler.client.base import (
@@ -19,23 +21,42 @@ from reconciler.client.base import (
 
 if TYPE_CHECKING:
     from reconciler.client.databricks import DatabricksDeploymentClient, DatabricksEndpoint
+    from reconciler.client.mlflow import MlflowDeploymentClient
+    from reconciler.client.openai import OpenAIDeploymentClient
+    from reconciler.client.plugins import available_targets, run_local, target_help
+    from reconciler.client.predictions import PredictionsResponse
 
 __all__ = [
     "BaseDeploymentClient",
     "DatabricksDeploymentClient",
     "DatabricksEndpoint",
+    "MlflowDeploymentClient",
+    "OpenAIDeploymentClient",
+    "PredictionsResponse",
+    "available_targets",
     "get_deploy_client",
     "get_deployments_target",
+    "run_local",
     "set_deployments_target",
+    "target_help",
 ]
+
+_WHERE = {
+    "DatabricksDeploymentClient": "databricks",
+    "DatabricksEndpoint": "databricks",
+    "MlflowDeploymentClient": "mlflow",
+    "OpenAIDeploymentClient": "openai",
+    "PredictionsResponse": "predictions",
+    "available_targets": "plugins",
+    "run_local": "plugins",
+    "target_help": "plugins",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"DatabricksDeploymentClient", "DatabricksEndpoint"}:
-        from reconciler.client import databricks
-
-        return getattr(databricks, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 
 def __dir__() -> list[str]:

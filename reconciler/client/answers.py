@@ -51,7 +51,8 @@ NOT_JSON = "not JSON"  # how the message of an error begins whose body was not t
 _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
 _MAX_MESSAGE = 2000  # characters
 _TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
-_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_NO_HANDSHAKE = re.compile("ALERT_(HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)")
+_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key"})
 _READ_LIVE = "read the live side to see whether it was carried out"
 
 _E = TypeVar("_E", bound=errors.ReconcilerError)
@@ -268,6 +269,10 @@ def no_answer(asked: Asked, cause: Exception, begun: bool) -> Failed:
         untrusted = f"the certificate of {asked.host} is not trusted"
         trust = "set REQUESTS_CA_BUNDLE to a file with the authority that signed it"
         return failed("final", errors.ConnectionFailed, rx.SSLError, untrusted, trust)
+    if any(isinstance(link, ssl.SSLError) and _NO_HANDSHAKE.search(str(link)) for link in chain):
+        show = "if it asks for a client certificate, set RECONCILER_CLIENT_CERT to its PEM file"
+        what = f"{asked.host} refused the TLS handshake"
+        return failed("final", errors.ConnectionFailed, rx.SSLError, what, show)
     if has(rx.ProxyError):  # urllib3 says so only before the proxy is reached or lets the request through
         return failed("connect", errors.ConnectionFailed, rx.ProxyError, *never)
     if has(rx.ConnectTimeout):

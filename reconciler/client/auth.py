@@ -1,33 +1,28 @@
-"""Who we are to a Databricks workspace: where credentials are found, and how they become headers.
+"""Who we are to a Databricks workspace: where credentials are found.
 
 Looked for in this order, the first complete source wins and sources are never mixed (a token found in one
-place is not sent to a host found in another): what the caller gives; DATABRICKS_HOST with DATABRICKS_TOKEN;
-DATABRICKS_HOST with DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET; a profile of ~/.databrickscfg
-(DATABRICKS_CONFIG_FILE, DATABRICKS_CONFIG_PROFILE). A profile that is named by the caller goes before the
-environment. Variables, file and keys are those of the Databricks tools (docs: "unified authentication").
+place is not sent to a host found in another): what the caller gives; the environment; a profile of
+~/.databrickscfg (DATABRICKS_CONFIG_FILE, DATABRICKS_CONFIG_PROFILE). A profile that is named by the caller
+goes before the environment. Within a source: a token, a client id and secret, whatever else it asks
+databricks-sdk for (:mod:`reconciler.client.sdk_auth`). A source that gives a host and nothing more is served
+last, by the logins of the commands ``databricks`` and ``az``. Variables, file and keys are those of the
+Databricks tools (docs: "unified authentication").
 
-More ways to authenticate are added to :data:`METHODS`.
+Nothing here asks the network, except where only databricks-sdk can say which workspace is meant.
 """
 
 from __future__ import annotations
 
-import abc
-import base64
 import configparser
 import os
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from reconciler.errors import APIError, AuthError, NotFound, ReconcilerError
-from reconciler.values import Secret
-
-if TYPE_CHECKING:
-    from reconciler.client.http import HttpSession
+from reconciler.client import sdk_auth
+from reconciler.client.credentials import Anonymous, ClientSecret, Credentials, Token, normalise_host
+from reconciler.client.sdk_auth import SdkCredentials, Way
+from reconciler.errors import AuthError, UsageError
 
 __all__ = [
     "METHODS",
@@ -37,6 +32,7 @@ __all__ = [
     "Login",
     "Settings",
     "Token",
+    "client_certificate",
     "normalise_host",
     "resolve",
 ]
@@ -47,241 +43,23 @@ _VARIABLES = {
     "client_id": "DATABRICKS_CLIENT_ID",
     "client_secret": "DATABRICKS_CLIENT_SECRET",
     "auth_type": "DATABRICKS_AUTH_TYPE",
+    **sdk_auth.VARIABLES,
 }
-_SDK_EXTRA = "reconciler[databricks-sdk]"
 _HOW = (
     "set DATABRICKS_HOST with DATABRICKS_TOKEN, or with DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, "
     "or write a profile with these keys to ~/.databrickscfg"
 )
 
 
-class Credentials(abc.ABC):
-    """Something that signs requests; safe to use from several threads."""
-
-    @abc.abstractmethod
-    def headers(self) -> dict[str, str]:
-        """The headers that sign one request. Raises AuthError when there are none to be had."""
-
-    @abc.abstractmethod
-    def describe(self) -> str:
-        """What it is and where it came from, never the credential itself."""
-
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        """A request with ``headers`` was answered 401: may the next :meth:`headers` fare better?"""
-        return False
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.describe()})"
-
-
-class Anonymous(Credentials):
-    """No credential at all, for targets that ask for none."""
-
-    def headers(self) -> dict[str, str]:
-        """Nothing."""
-        return {}
-
-    def describe(self) -> str:
-        """``none``."""
-        return "none"
-
-
-class Token(Credentials):
-    """A bearer token that does not change. ``source``: where it came from, for messages."""
-
-    def __init__(self, token: str | Secret, source: str = "a token given by the caller") -> None:
-        text = (token.reveal() if isinstance(token, Secret) else token).strip()
-        if not text or not text.isascii() or not text.isprintable() or " " in text:
-            raise AuthError(f"{source} is not a token", why="it is empty, or has characters no token has")
-        self._token = Secret(text)
-        self._source = source
-
-    def headers(self) -> dict[str, str]:
-        """``Authorization: Bearer …``."""
-        return {"Authorization": f"Bearer {self._token.reveal()}"}
-
-    def describe(self) -> str:
-        """Where the token came from."""
-        return self._source
-
-
-class _Basic(Credentials):
-    def __init__(self, user: str, password: Secret) -> None:
-        self._pair = Secret(f"{user}:{password.reveal()}")
-
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": "Basic " + base64.b64encode(self._pair.reveal().encode()).decode("ascii")}
-
-    def describe(self) -> str:
-        return "client id and secret"
-
-
-class ClientSecret(Credentials):
-    """OAuth for service principals: a client id and secret, turned into tokens that are renewed in time.
-
-    The token route is what ``{host}/oidc/.well-known/oauth-authorization-server`` names, or
-    ``{host}/oidc/v1/token`` where that does not exist (Databricks docs, "OAuth M2M"). However many threads
-    ask, one token is fetched at a time. ``now`` (seconds from any fixed point) is replaced in tests;
-    ``open_session`` makes the session that a token is fetched with.
-    """
-
-    EARLY = 60.0  # seconds before its end from which on a token is renewed
-    LIFETIME = 3600.0  # seconds, for an answer without a usable expires_in
-
-    def __init__(
-        self,
-        host: str,
-        client_id: str,
-        client_secret: str | Secret,
-        source: str = "a client id and secret given by the caller",
-        *,
-        now: Callable[[], float] = time.monotonic,
-        open_session: Callable[..., HttpSession] | None = None,
-    ) -> None:
-        self.host = normalise_host(host)
-        self._client_id = client_id.strip()
-        secret = client_secret.reveal() if isinstance(client_secret, Secret) else client_secret
-        self._secret = Secret(secret.strip())
-        if not self._client_id or not self._secret.reveal():
-            raise AuthError(f"{source}: the client id or the client secret is empty")
-        self._source = source
-        self._now = now
-        self._open_session = open_session
-        self._lock = threading.Lock()
-        # token, renewed from this moment on, unusable from that moment on
-        self._token: tuple[Secret, float, float] | None = None
-        self._route = ""
-
-    def headers(self) -> dict[str, str]:
-        """``Authorization: Bearer …``, fetching or renewing the token where it is time. Raises AuthError."""
-        held = self._token
-        if held is None or self._now() >= held[1]:
-            held = self._renewed(held)
-        return {"Authorization": f"Bearer {held[0].reveal()}"}
-
-    def describe(self) -> str:
-        """Where the client id came from; the id is no secret and is shown."""
-        return f"{self._source}, client id {self._client_id}"
-
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        """Drop the token of the refused request, unless another thread has renewed it already."""
-        with self._lock:
-            held = self._token
-            if held is not None and headers.get("Authorization") == f"Bearer {held[0].reveal()}":
-                self._token = None
-        return True
-
-    def _renewed(self, seen: tuple[Secret, float, float] | None) -> tuple[Secret, float, float]:
-        with self._lock:
-            held = self._token
-            if held is not None and self._now() < held[1]:
-                return held  # another thread was here first
-            try:
-                held = self._fetch()
-            except ReconcilerError as error:
-                if held is not None and self._now() < held[2]:
-                    return held  # still good: whoever asks next tries again
-                raise self._failure(error) from error
-            self._token = held
-            return held
-
-    def _failure(self, error: ReconcilerError) -> AuthError:
-        if isinstance(error, AuthError):
-            return error
-        hint = (
-            "check DATABRICKS_HOST" if not isinstance(error, APIError) else "check the client id and secret"
-        )
-        return AuthError(f"{self.host} gave no token for {self.describe()}", why=str(error), fix=hint)
-
-    def _fetch(self) -> tuple[Secret, float, float]:
-        self._route = self._route or self._discovered()
-        parts = urlsplit(self._route)
-        began = self._now()
-        with_basic = _Basic(self._client_id, self._secret)
-        form = {"grant_type": "client_credentials", "scope": "all-apis"}
-        session = self._session(f"{parts.scheme}://{parts.netloc}", with_basic)
-        try:
-            answer = session.request("POST", parts.path or "/", form=form, retry_safe=True, total=120.0)
-        finally:
-            session.close()
-        token = answer.get("access_token") if isinstance(answer, dict) else None
-        kind = answer.get("token_type", "Bearer") if isinstance(answer, dict) else None
-        if not isinstance(token, str) or not isinstance(kind, str) or kind.lower() != "bearer":
-            raise AuthError(f"the token route of {self.host} answered without a bearer token")
-        Token(token, f"the answer of the token route of {self.host}")
-        life = _lifetime(answer.get("expires_in"))
-        return Secret(token), began + life - min(self.EARLY, life / 2), began + life
-
-    def _discovered(self) -> str:
-        session = self._session(self.host, None)
-        try:
-            answer = session.request("GET", "/oidc/.well-known/oauth-authorization-server")
-        except NotFound:
-            return f"{self.host}/oidc/v1/token"
-        finally:
-            session.close()
-        route = answer.get("token_endpoint") if isinstance(answer, dict) else None
-        if not isinstance(route, str) or not _is_trusted(route, self.host):
-            raise AuthError(
-                f"{self.host} names a token route that the client secret is not sent to",
-                why="it must be https, or lie on the workspace's own host",
-            )
-        return route
-
-    def _session(self, base_url: str, credentials: Credentials | None) -> HttpSession:
-        if self._open_session is not None:
-            return self._open_session(base_url, credentials=credentials)
-        from reconciler.client.http import HttpSession  # requests is slow to import
-
-        return HttpSession(base_url, credentials=credentials, pool_size=1)
-
-
-def _lifetime(expires_in: Any) -> float:
-    try:
-        seconds = float(expires_in)
-    except (TypeError, ValueError):
-        return ClientSecret.LIFETIME
-    return seconds if 0 < seconds < 1e9 else ClientSecret.LIFETIME
-
-
-def _is_trusted(route: str, host: str) -> bool:
-    try:
-        to, here = urlsplit(route), urlsplit(host)
-        if to.username is not None or to.query or to.fragment or not to.hostname:
-            return False
-        same = (to.hostname, to.port) == (here.hostname, here.port)
-    except ValueError:
-        return False
-    # Plain http only where the workspace itself is plain http (emulators on loopback): never a step down.
-    return to.scheme == "https" or (to.scheme == "http" == here.scheme and same)
-
-
-def normalise_host(text: str) -> str:
-    """``https://host[:port]`` from what people write: scheme added when missing, path and query dropped.
-
-    Raises AuthError when it is no host, when it has a scheme but http and https, or a user in it.
-    """
-    written = text.strip()
-    try:
-        parts = urlsplit(written if "://" in written else f"https://{written}")
-        _ = parts.port  # raises when it is no number
-    except ValueError:
-        parts = urlsplit("")
-    fix = "write it as https://<workspace>"
-    if parts.username is not None:
-        raise AuthError("the workspace host holds a user or a password", fix=fix)
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or " " in parts.netloc:
-        raise AuthError(f"{written[:200]!r} is not a workspace host", fix=fix)
-    return f"{parts.scheme.lower()}://{parts.netloc.lower()}"
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one source says: ``values`` under the keys of a profile; ``names`` of the same, for messages."""
+    """What one source says: ``values`` under the keys of a profile; ``names`` of the same, for messages;
+    ``profile``: its name and its file, when it is one."""
 
     source: str
     values: Mapping[str, str] = field(repr=False)
     names: Mapping[str, str] = field(default_factory=dict)
+    profile: tuple[str, str] | None = None
 
     def get(self, key: str) -> str:
         """The value of a key, "" when the source does not give it."""
@@ -294,10 +72,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A workspace (``https://host``) and the credentials for it."""
+    """A workspace (``https://host``) and the credentials for it; the rest says how they were found.
+
+    ``way``: pat, oauth-m2m or an auth_type of databricks-sdk. ``source``: where from; ``settings``: what was
+    used of it. ``passed_over``: a sentence for each other source, why it was not taken.
+    """
 
     host: str
     credentials: Credentials
+    way: str = ""
+    source: str = "the caller"
+    settings: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 Method = Callable[[Settings, str], "Credentials | None"]
@@ -315,9 +101,10 @@ def _by_client_secret(settings: Settings, host: str) -> Credentials | None:
     return ClientSecret(host, client_id, secret, f"{settings.name('client_secret')} of {settings.source}")
 
 
-# How credentials are made from one source, by auth_type, in order of preference. A way that needs another
-# package joins here: a function that returns None where the source does not speak to it.
+# How credentials are made from one source, by auth_type, in order of preference, before databricks-sdk is
+# thought of: a function that returns None where the source does not speak to it.
 METHODS: dict[str, Method] = {"pat": _by_token, "oauth-m2m": _by_client_secret}
+_KEYS = {"pat": ("token",), "oauth-m2m": ("client_id", "client_secret")}
 
 
 def resolve(
@@ -337,63 +124,123 @@ def resolve(
     wanted = normalise_host(host) if host else None
     if credentials is not None and wanted is not None:
         return Login(wanted, credentials)
-    gaps: list[str] = []
+    tried: list[str] = []
+    sources = _sources(profile, env, tried)
     if credentials is not None:
-        for settings in _sources(profile, env, gaps):
+        for settings in sources:
             if settings.get("host"):
                 return Login(normalise_host(settings.get("host")), credentials)
-        raise AuthError("credentials were given, but no host", why="; ".join(gaps), fix="set DATABRICKS_HOST")
-    for settings in _sources(profile, env, gaps):
-        login = _login(settings, wanted, gaps)
+        raise AuthError(
+            "credentials were given, but no host", why="; ".join(tried), fix="set DATABRICKS_HOST"
+        )
+    for number, settings in enumerate(sources):
+        login = _login(settings, wanted, env, tried)
         if login is not None:
-            return login
+            later = [
+                f"{each.source}: not looked at, {settings.source} comes first"
+                for each in sources[number + 1 :]
+            ]
+            return replace(login, passed_over=(*tried, *later))
+    for settings in sources or [Settings("this machine", {})]:
+        login = _by_command(settings, wanted, env, tried)
+        if login is not None:
+            return replace(login, passed_over=tuple(tried))
     where = f"profile {profile}" if profile else (wanted or "Databricks")
-    raise AuthError(f"no credentials for {where}", why="tried " + "; ".join(gaps), fix=_HOW)
+    raise AuthError(f"no credentials for {where}", why="tried " + "; ".join(tried), fix=_HOW)
 
 
-def _sources(profile: str | None, env: Mapping[str, str], gaps: list[str]) -> list[Settings]:
+def _sources(profile: str | None, env: Mapping[str, str], tried: list[str]) -> list[Settings]:
     found = []
     if not profile:
         values = {key: env[variable] for key, variable in _VARIABLES.items() if env.get(variable, "").strip()}
         found.append(Settings("the environment", values, _VARIABLES))
     named = profile or env.get("DATABRICKS_CONFIG_PROFILE", "").strip() or None
     path = Path(env.get("DATABRICKS_CONFIG_FILE", "").strip() or "~/.databrickscfg")
-    settings = _profile(path, named, gaps)
+    settings = _profile(path, named, tried)
     return [*found, settings] if settings is not None else found
 
 
-def _login(settings: Settings, wanted: str | None, gaps: list[str]) -> Login | None:
+def _login(settings: Settings, wanted: str | None, env: Mapping[str, str], tried: list[str]) -> Login | None:
     own = normalise_host(settings.get("host")) if settings.get("host") else None
     if wanted is not None and own is not None and own != wanted:
-        gaps.append(f"{settings.source}: is for {own}, not for {wanted}")
+        tried.append(f"{settings.source}: is for {own}, not for {wanted}")
         return None
     host = own or wanted
-    if host is None:
-        gaps.append(f"{settings.source}: no {settings.name('host')}")
-        return None
     kind = settings.get("auth_type")
-    if kind and kind not in METHODS:
-        raise AuthError(
-            f"{settings.source} asks for {settings.name('auth_type')} {kind!r}, which is not built in",
-            why=f"only {' and '.join(METHODS)} are; the others will need the extra {_SDK_EXTRA}",
-            fix="give it a token, or a client_id and a client_secret",
-        )
-    for name, method in METHODS.items():
-        if kind in {"", name} and (credentials := method(settings, host)) is not None:
-            return Login(host, credentials)
+    if host is not None:
+        for name, method in METHODS.items():
+            if kind in {"", name} and (credentials := method(settings, host)) is not None:
+                keys = (*(("host",) if own else ()), *_KEYS.get(name, ("auth_type",)))
+                used = tuple(settings.name(key) for key in keys)
+                return Login(host, credentials, name, settings.source, used)
+    way = None if kind in METHODS else sdk_auth.chosen(settings.values, env)
+    if host is None and (way is None or not way.gives_host):
+        tried.append(f"{settings.source}: no {settings.name('host')}")
+        return None
+    if way is not None:
+        asking = (*(settings.name(key) for key in way.keys), *way.variables)
+        sdk_auth.require(way.auth_type, f"{', '.join(asking)} of {settings.source}")
+        used = (settings.name("host"), *asking) if own else asking
+        return _by_sdk(settings, host, [way], used, env, tried)
     needs = [settings.name(key) for key in ("token", "client_id", "client_secret")]
-    gaps.append(f"{settings.source}: has no {needs[0]}, and not both of {needs[1]} and {needs[2]}")
+    tried.append(f"{settings.source}: has no {needs[0]}, and not both of {needs[1]} and {needs[2]}")
     return None
 
 
-def _profile(path: Path, named: str | None, gaps: list[str]) -> Settings | None:
+def _by_command(
+    settings: Settings, wanted: str | None, env: Mapping[str, str], tried: list[str]
+) -> Login | None:
+    """What is left where a source names a host and no way: the logins of commands, and of this machine."""
+    own = normalise_host(settings.get("host")) if settings.get("host") else None
+    if settings.get("auth_type") or (wanted is not None and own not in {None, wanted}):
+        return None
+    ways = sdk_auth.fallbacks(own or wanted, env, tried)
+    if not ways:
+        return None
+    used = (settings.name("host"),) if own else tuple(name for way in ways for name in way.variables)
+    return _by_sdk(settings, own or wanted, ways, used, env, tried)
+
+
+def _by_sdk(
+    settings: Settings,
+    host: str | None,
+    ways: Sequence[Way],
+    used: tuple[str, ...],
+    env: Mapping[str, str],
+    tried: Sequence[str],
+) -> Login:
+    credentials = SdkCredentials(
+        host, ways, settings.values, settings.source, profile=settings.profile, others=tried, env=env
+    )
+    host = host or sdk_auth.open_without_host(credentials)
+    return Login(host, credentials, credentials.auth_type, settings.source, used)
+
+
+def client_certificate() -> str | tuple[str, str] | None:
+    """What RECONCILER_CLIENT_CERT names: one PEM file with certificate and key, or ``cert,key``.
+
+    ``requests`` takes such a pair and has no variable for it. Raises UsageError for a file that is not there.
+    """
+    paths = [part.strip() for part in os.environ.get("RECONCILER_CLIENT_CERT", "").split(",")]
+    if paths == [""]:
+        return None
+    for path in paths:
+        if len(paths) > 2 or not Path(path).is_file():
+            raise UsageError(
+                f"RECONCILER_CLIENT_CERT: there is no file {path!r}",
+                fix="set it to a PEM file with certificate and key, or to <certificate>,<key>",
+            )
+    return paths[0] if len(paths) == 1 else (paths[0], paths[1])
+
+
+def _profile(path: Path, named: str | None, tried: list[str]) -> Settings | None:
     # Sections stand for themselves, [DEFAULT] too: the Databricks tools do not inherit from it.
     parser = configparser.ConfigParser(interpolation=None, default_section="\n")
     try:
         path = path.expanduser()
         parser.read_string(path.read_text(encoding="utf-8-sig"), str(path))
     except FileNotFoundError:
-        gaps.append(f"{path}: does not exist")
+        tried.append(f"{path}: does not exist")
         return None
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise AuthError(f"{path} cannot be read", why=type(error).__name__) from None
@@ -406,8 +253,8 @@ def _profile(path: Path, named: str | None, gaps: list[str]) -> Settings | None:
     name = named or parser.get("__settings__", "default_profile", fallback="").strip() or "DEFAULT"
     if name == "__settings__" or not parser.has_section(name):
         if not named:
-            gaps.append(f"{path}: has no profile {name}")
+            tried.append(f"{path}: has no profile {name}")
             return None
         names = ", ".join(s for s in parser.sections() if s != "__settings__") or "none"
         raise AuthError(f"{path} has no profile {name}", why=f"its profiles: {names}", fix=_HOW)
-    return Settings(f"profile {name} of {path}", dict(parser.items(name)))
+    return Settings(f"profile {name} of {path}", dict(parser.items(name)), {}, (name, str(path)))

@@ -9,33 +9,36 @@ import abc
 import importlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import UsageError
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
 __all__ = [
     "BaseDeploymentClient",
     "NotOffered",
+    "client_of",
     "get_deploy_client",
     "get_deployments_target",
     "register_client",
     "set_deployments_target",
+    "target_of",
+    "targets",
 ]
 
-_GROUP = "mlflow.deployments"
 _VARIABLE = "MLFLOW_DEPLOYMENTS_TARGET"
 _HINT = f"set a target with set_deployments_target() or the environment variable {_VARIABLE}"
 
 _log = logging.getLogger("reconciler.client")
 _target: str | None = None
 # Target (the scheme of a URI, or the whole of one without) → "module:class", imported when asked for.
-_clients: dict[str, str] = {"databricks": "reconciler.client.databricks:DatabricksDeploymentClient"}
+_clients: dict[str, str] = {
+    "databricks": "reconciler.client.databricks:DatabricksDeploymentClient",
+    "http": "reconciler.client.mlflow:MlflowDeploymentClient",
+    "https": "reconciler.client.mlflow:MlflowDeploymentClient",
+    "openai": "reconciler.client.openai:OpenAIDeploymentClient",
+}
 
 
 class NotOffered(UsageError, NotImplementedError):
@@ -133,8 +136,22 @@ def register_client(target: str, client: str) -> None:
     _clients[target] = client
 
 
+def targets() -> list[str]:
+    """The targets that need no plugin."""
+    return sorted(_clients)
+
+
+def client_of(target: str) -> Any:
+    """The client class of a target that needs no plugin."""
+    module, _, name = _clients[target].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def get_deploy_client(target_uri: str | None = None) -> Any:
-    """The deployment client for a target: ``databricks``, ``databricks://profile``, ``<plugin>[:/…]``.
+    """The deployment client for a target.
+
+    ``databricks``, ``databricks://profile``, ``http://host`` and ``https://host`` (an MLflow AI Gateway),
+    ``openai``, ``<plugin>[:/…]``.
 
     Without a URI: that of :func:`set_deployments_target`, then MLFLOW_DEPLOYMENTS_TARGET; with neither, a
     hint is logged and None returned. Targets that are not built in are looked up among the installed
@@ -147,11 +164,12 @@ def get_deploy_client(target_uri: str | None = None) -> Any:
         except UsageError:
             _log.info("no deployments target is set: %s", _HINT)
             return None
-    target = _target_of(target_uri)
+    target = target_of(target_uri)
     if target in _clients:
-        module, _, name = _clients[target].partition(":")
-        return getattr(importlib.import_module(module), name)(target_uri)
-    return _plugin_client(target)(target_uri)
+        return client_of(target)(target_uri)
+    from reconciler.client.plugins import plugin_client  # importlib.metadata is slow to import
+
+    return plugin_client(target)(target_uri)
 
 
 def get_deployments_target() -> str:
@@ -177,7 +195,8 @@ def set_deployments_target(target: str) -> None:
     _target = target
 
 
-def _target_of(uri: str) -> str:
+def target_of(uri: str) -> str:
+    """The target a URI names: its scheme, or the whole of one without. Raises UsageError."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -188,44 +207,3 @@ def _target_of(uri: str) -> str:
             f"{uri!r} is not a deployments target", fix="write name, name:/suffix or name://host"
         )
     return target
-
-
-def _plugin_client(target: str) -> type[Any]:
-    """The client class of an installed plugin: the one subclass of our base class, or of mlflow's."""
-    from importlib.metadata import entry_points  # only plugins need it, and it is slow to import
-
-    installed = entry_points(group=_GROUP)
-    found = [entry for entry in installed if entry.name == target]
-    if not found:
-        known = ", ".join(sorted({*_clients, *(entry.name for entry in installed)}))
-        raise UsageError(
-            f"there is no client for the deployments target {target!r}",
-            why=f"known targets: {known}",
-            fix="check its spelling, or install the plugin that offers it",
-        )
-    module = _loaded(found[0])
-    bases = [BaseDeploymentClient]
-    if (theirs := sys.modules.get("mlflow.deployments.base")) is not None:
-        bases.append(theirs.BaseDeploymentClient)  # published plugins subclass mlflow's class
-    classes = {
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, tuple(bases)) and value not in bases
-    }
-    if len(classes) != 1:
-        names = ", ".join(sorted(value.__name__ for value in classes)) or "none"
-        raise UsageError(
-            f"the plugin for {target!r} must hold exactly one deployment client",
-            where=found[0].value,
-            why=f"found: {names}",
-        )
-    return classes.pop()
-
-
-def _loaded(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"the plugin for {entry.name!r} cannot be loaded", where=entry.value, why=str(error)
-        ) from error

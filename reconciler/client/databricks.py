@@ -7,22 +7,21 @@ each call: it does not ask for the host's metadata first.
 
 from __future__ import annotations
 
-import json
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from requests.adapters import BaseAdapter
 
-from reconciler.client.answers import NOT_JSON, clean, joined
+from reconciler.client.answers import NOT_JSON
 from reconciler.client.auth import Credentials, resolve
 from reconciler.client.base import BaseDeploymentClient
-from reconciler.client.http import HttpSession, quote, seconds_from_environment
+from reconciler.client.http import HttpSession, quote
 from reconciler.client.pacing import WritePacer
-from reconciler.errors import AnswerLost, BadAnswer, NotFound, TransportError, UsageError
+from reconciler.client.queries import EVENT_STREAM, as_object, parts, query_times
+from reconciler.errors import BadAnswer, NotFound, UsageError
 
 __all__ = ["DatabricksDeploymentClient", "DatabricksEndpoint"]
 
@@ -47,6 +46,15 @@ class DatabricksEndpoint(dict[str, Any]):
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
         return DatabricksEndpoint(value) if isinstance(value, dict) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
 
 class DatabricksDeploymentClient(BaseDeploymentClient):
@@ -155,7 +163,7 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
         MLFLOW_DEPLOYMENT_PREDICT_TIMEOUT (120); for all: MLFLOW_DEPLOYMENT_PREDICT_TOTAL_TIMEOUT (600).
         """
         path = _invocations(endpoint)
-        return self._object("POST", path, json=inputs, retry_safe=True, **_query_times())
+        return self._object("POST", path, json=inputs, retry_safe=True, **query_times())
 
     def predict_stream(
         self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
@@ -167,21 +175,9 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
         """
         path = _invocations(endpoint)
         body = {**(inputs or {}), "stream": True}
-        headers = {"Accept": "text/event-stream"}
-        lines = self.http.lines("POST", path, json=body, headers=headers, retry_safe=True, **_query_times())
-        for line in lines:
-            if not line.strip() or line.startswith(":"):
-                continue  # kept alive: blank lines and comments (HTML standard, server-sent events)
-            key, colon, value = line.partition(":")
-            if key.strip() != "data" or not colon:
-                raise _bad_line(path, line, "expected 'data: <value>'")
-            if value.strip() == "[DONE]":
-                return
-            try:
-                part = json.loads(value)
-            except (ValueError, RecursionError):
-                raise _bad_line(path, line, "its value is not JSON") from None
-            yield part
+        times = query_times()
+        lines = self.http.lines("POST", path, json=body, headers=EVENT_STREAM, retry_safe=True, **times)
+        yield from parts(lines, path, patience=times["total"])
 
     # -- endpoints: what mlflow's client has -------------------------------------------------------------
 
@@ -332,12 +328,7 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
 
 
 def _as_object(method: str, path: str, answer: Any, is_safe: bool = False) -> DatabricksEndpoint:
-    if isinstance(answer, dict):
-        return DatabricksEndpoint(answer)
-    what = f"the answer is a JSON {type(answer).__name__} where the API promises an object"
-    # A write with such an answer may well have been carried out.
-    kind: type[TransportError] = BadAnswer if is_safe else AnswerLost
-    raise joined(kind, requests.RequestException)(what, method=method, path=path)
+    return DatabricksEndpoint(as_object(method, path, answer, is_safe))
 
 
 def _of(endpoint: str) -> str:
@@ -348,24 +339,6 @@ def _invocations(endpoint: str | None) -> str:
     if not endpoint:
         raise UsageError("a query needs the name of an endpoint", fix="pass endpoint=<name>")
     return f"/serving-endpoints/{quote(endpoint)}/invocations"
-
-
-def _query_times() -> dict[str, float]:
-    one = seconds_from_environment("MLFLOW_DEPLOYMENT_PREDICT_TIMEOUT", 120.0)
-    total = seconds_from_environment("MLFLOW_DEPLOYMENT_PREDICT_TOTAL_TIMEOUT", 600.0)
-    if total < one:
-        warnings.warn(
-            f"MLFLOW_DEPLOYMENT_PREDICT_TOTAL_TIMEOUT ({total:g} s) is less than "
-            f"MLFLOW_DEPLOYMENT_PREDICT_TIMEOUT ({one:g} s): a query may fail that still had time",
-            UserWarning,
-            stacklevel=3,
-        )
-    return {"timeout": one, "total": total}
-
-
-def _bad_line(path: str, line: str, why: str) -> BadAnswer:
-    what = f"unknown line in the stream: {clean(line, 200)!r}"
-    return joined(BadAnswer, requests.RequestException)(what, method="POST", path=path, why=why)
 
 
 def _profile_of(target_uri: str) -> str | None:

@@ -24,6 +24,7 @@ from requests.structures import CaseInsensitiveDict
 from reconciler import errors
 from reconciler.client import answers
 from reconciler.client.answers import Asked, Failed, clean, joined
+from reconciler.client.auth import client_certificate
 from reconciler.client.pacing import QUERIES, READS, WRITES, WritePacer, backoff
 from reconciler.values import Secret
 
@@ -68,9 +69,10 @@ def seconds_from_environment(variable: str, default: float) -> float:
 class HttpSession:
     """Requests to one target, from any number of threads.
 
-    ``base_url``: http or https, with or without a path. Its proxy, NO_PROXY and CA bundle settings are
-    read from the environment once, here, and not for each request as ``requests`` does; ``.netrc`` is not
-    read, for it would replace the credential. ``credentials``: asked for headers before every try.
+    ``base_url``: http or https, with or without a path. Its proxy, NO_PROXY and CA bundle settings and the
+    client certificate (RECONCILER_CLIENT_CERT) are read from the environment once, here, and not for each
+    request as ``requests`` does; ``.netrc`` is not read, for it would replace the credential.
+    ``credentials``: asked for headers before every try.
     ``timeout``: seconds without a byte of answer, by default MLFLOW_HTTP_REQUEST_TIMEOUT or 120
     (connecting: 10). ``pacer``: the budget that POST, PUT and PATCH wait for, queries excepted.
     ``adapter``: answers instead of the network. ``pool_size``: connections kept open. ``stop``: once set,
@@ -115,7 +117,8 @@ class HttpSession:
             **(headers or {}),
         }
         settings = self._session.merge_environment_settings(self.base_url, {}, None, None, None)
-        self._settings: dict[str, Any] = {key: settings[key] for key in ("proxies", "verify", "cert")}
+        self._settings: dict[str, Any] = {key: settings[key] for key in ("proxies", "verify")}
+        self._settings["cert"] = client_certificate() if adapter is None else None
         bundle = settings["verify"]
         if adapter is None and isinstance(bundle, str) and not Path(bundle).exists():
             raise errors.UsageError(

@@ -46,7 +46,11 @@ class EmulatorAdapter(BaseAdapter):
         """One request, one answer; a streamed body is produced while it is read."""
         answer = self.workspace.handle(_as_request(request))
         self._wait(request, timeout)
-        body = io.BytesIO(answer.body) if isinstance(answer.body, bytes) else _Pieces(answer.body)
+        body: io.BufferedIOBase
+        if isinstance(answer.body, bytes):
+            body = io.BytesIO(answer.body)
+        else:
+            body = io.BufferedReader(_Pieces(answer.body))
         response = Response()
         response.status_code = answer.status
         response.headers = CaseInsensitiveDict(answer.headers)

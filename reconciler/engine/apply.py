@@ -12,7 +12,7 @@ from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock
 from reconciler.errors import TargetError
-from reconciler.kinds import kind
+from reconciler.kinds import kind_of
 from reconciler.values import (
     Action,
     Address,
@@ -83,7 +83,7 @@ def apply(
     again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
     remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
     ready = all(
-        kind(address.kind).status(live.raw)[0] is Status.READY
+        kind_of(address).status(live.raw)[0] is Status.READY
         for address, live in snapshot.resources.items()
         if address not in deleted
     )

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.engine.pairing import match_items, shares_of
+from reconciler.engine.sameness import contains, equal, explained, is_absent
 from reconciler.engine.words import order_change, shares_change, value_change
 from reconciler.schema import MISSING, Field, derived_default, lookup
-from reconciler.shape import item_key, label_of, masked
-from reconciler.values import FieldChange, FieldPath, ItemKey, Masked, Reason, Secret, Skipped
+from reconciler.shape import label_of, masked
+from reconciler.values import FieldChange, FieldPath, ItemKey, Reason, Skipped
 
 __all__ = ["SENT_AGAIN", "Comparison", "compare_sections"]
 
@@ -60,7 +62,7 @@ def compare_sections(
             part = walk.field(child, desired[section], live.get(section, MISSING), path)
             part.changes = [replace(change, section=section) for change in part.changes]
             found.take(part)
-        elif not (child.alias_of or _is_absent(live.get(section))):
+        elif not (child.alias_of or is_absent(live.get(section))):
             reason = Reason.COMPUTED if child.computed else Reason.UNMANAGED
             found.skipped.append(Skipped(path, reason))
     for section in desired:
@@ -70,30 +72,6 @@ def compare_sections(
         if section not in fields.properties and section not in desired:
             found.skipped.append(Skipped(FieldPath((section,)), Reason.UNKNOWN))
     return found
-
-
-def _is_absent(value: Any) -> bool:
-    return value is MISSING or value is None or value == {} or value == []
-
-
-def _equal(definition: Field | None, desired: Any, live: Any) -> bool:
-    """Whether two scalars mean the same. Booleans are no numbers; 1 and 1.0 are one number."""
-    if isinstance(desired, Secret):
-        desired = desired.reveal()
-    if isinstance(live, Masked):
-        return isinstance(desired, Masked | str) and (
-            live == desired if isinstance(desired, Masked) else live.matches(desired)
-        )
-    if isinstance(desired, bool) != isinstance(live, bool):
-        return False
-    if (
-        definition is not None
-        and definition.case_insensitive
-        and isinstance(desired, str)
-        and isinstance(live, str)
-    ):
-        return desired.casefold() == live.casefold()
-    return bool(desired == live)
 
 
 @dataclass(slots=True)
@@ -119,8 +97,8 @@ class _Walk:
     ) -> Comparison:
         """Compare one field; either side may be MISSING."""
         found = Comparison()
-        wants = not _is_absent(desired)
-        exists = not _is_absent(live)
+        wants = not is_absent(desired)
+        exists = not is_absent(live)
         if not (wants or exists):
             if desired is not MISSING and definition.default is not MISSING:
                 found.compared += 1
@@ -155,11 +133,11 @@ class _Walk:
         """Why a field that only the live side has is no difference; None when it is one."""
         if definition.server_chosen:
             return Skipped(path, Reason.SERVER_CHOSEN, definition.reason)
-        if definition.default is not MISSING and _equal(definition, definition.default, live):
+        if definition.default is not MISSING and equal(definition, definition.default, live):
             return Skipped(path, Reason.BACKEND_DEFAULT, definition.reason)
         if definition.default_rule is not None:
             default = derived_default(definition.default_rule, self.live_root)
-            if default is not MISSING and _contains(live, default):
+            if default is not MISSING and contains(live, default):
                 return Skipped(path, Reason.BACKEND_DEFAULT, definition.reason)
         return None
 
@@ -217,9 +195,9 @@ class _Walk:
     ) -> Comparison:
         found = Comparison(compared=1)
         default = None if definition.default is MISSING else definition.default
-        before = default if _is_absent(live) else live
-        after = default if _is_absent(desired) else desired
-        if not _equal(definition, after, before):
+        before = default if is_absent(live) else live
+        after = default if is_absent(desired) else desired
+        if not equal(definition, after, before):
             label = label_of(definition, None) or (
                 "" if not definition.unit else str(path[-1]).replace("_", " ")
             )
@@ -229,7 +207,7 @@ class _Walk:
         return found
 
     def _object(self, definition: Field, desired: Any, live: Any, path: FieldPath) -> Comparison:
-        wants, exists = not _is_absent(desired), not _is_absent(live)
+        wants, exists = not is_absent(desired), not is_absent(live)
         if (wants and not isinstance(desired, Mapping)) or (exists and not isinstance(live, Mapping)):
             return Comparison([FieldChange(path, _shown(live), _shown(desired))], compared=1)
         wanted: Mapping[str, Any] = desired if wants else {}
@@ -302,17 +280,23 @@ class _Walk:
             if self.ignore and any(pattern.covers(where) for pattern in self.ignore):
                 found.skipped.append(Skipped(where, Reason.IGNORED, "listed in lifecycle.ignore_changes"))
                 continue
-            found.compared += 1
+            if definition.extra is not None and definition.extra.not_echoed and key not in existing:
+                self._unreadable(found, definition.extra, wanted[key], where, Reason.NOT_ECHOED)
+                continue
             before, after = existing.get(key), wanted.get(key)
-            if not _equal(definition.extra, after, before):
+            if isinstance(before, Mapping) and isinstance(after, Mapping):
+                found.take(self.free_form(after, before, where))
+                continue
+            found.compared += 1
+            if not equal(definition.extra, after, before):
                 shown = masked(definition, {key: before})[key] if sensitive else before
                 found.changes.append(FieldChange(where, shown, after, sensitive=sensitive))
         return found
 
     def _set(self, definition: Field, desired: Any, live: Any, path: FieldPath) -> Comparison:
         found = Comparison(compared=1)
-        wanted = sorted({_sortable(v) for v in (desired if not _is_absent(desired) else ())})
-        existing = sorted({_sortable(v) for v in (live if not _is_absent(live) else ())})
+        wanted = sorted({_sortable(v) for v in (desired if not is_absent(desired) else ())})
+        existing = sorted({_sortable(v) for v in (live if not is_absent(live) else ())})
         if wanted != existing:
             plus = [f"+{v}" for v in wanted if v not in existing]
             minus = [f"−{v}" for v in existing if v not in wanted]
@@ -324,10 +308,10 @@ class _Walk:
 
     def _keyed(self, definition: Field, desired: Any, live: Any, path: FieldPath) -> Comparison:
         assert definition.items is not None
-        wanted = [] if _is_absent(desired) else list(desired)
-        existing = [] if _is_absent(live) else list(live)
+        wanted = [] if is_absent(desired) else list(desired)
+        existing = [] if is_absent(live) else list(live)
         found = Comparison()
-        pairs = _pairs(definition, wanted, existing)
+        pairs = match_items(definition, wanted, existing)
         for key, mine, theirs in pairs:
             where = path / ItemKey(key)
             part = self.field(definition.items, mine, theirs, where)
@@ -340,7 +324,7 @@ class _Walk:
             self._order(order.get("label", "order"), pairs, existing, path, found)
         if definition.shares and found.changes:
             order_of = [key for key, _, _ in pairs]
-            before, after = (_shares(definition, side, order_of) for side in (existing, wanted))
+            before, after = (shares_of(definition, side, order_of) for side in (existing, wanted))
             if before != after:
                 words = shares_change(definition.label[0], before, after)
                 found.changes[0] = replace(found.changes[0], words=words)
@@ -366,7 +350,7 @@ class _Walk:
             if child.immutable != "presence" and not child.variant:
                 continue
             now, then = (
-                any(isinstance(i, Mapping) and not _is_absent(i.get(name)) for i in side)
+                any(isinstance(i, Mapping) and not is_absent(i.get(name)) for i in side)
                 for side in (wanted, existing)
             )
             if now != then:
@@ -410,7 +394,9 @@ class _Walk:
         if before == after:
             return found
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found.changes += _explained(before, after, path)
+            # A Secret is no str, and may yet be the same value.
+            differences = explained(before, after, path)
+            found.changes += [c for c in differences if not equal(None, c.after, c.before)]
         else:
             found.changes.append(FieldChange(path, before, after))
         return found
@@ -425,80 +411,9 @@ def _labelled(change: FieldChange, definition: Field, path: FieldPath, label: st
     return replace(change, words=value_change(label, change.before, change.after, child.unit))
 
 
-def _pairs(definition: Field, wanted: Sequence[Any], existing: Sequence[Any]) -> list[tuple[str, Any, Any]]:
-    """Match items by key; a desired item whose key the server chose also by what ``match`` names.
-
-    Gives (key, desired, live) in the desired order, then what only the live side has. Two items with one
-    key (an answer may hold them) are told apart by a number.
-    """
-    theirs: dict[str, Any] = {}
-    for item in existing:
-        key, _ = item_key(definition, item)
-        while key in theirs:
-            key += "#"
-        theirs[key] = item
-    mine = [(*item_key(definition, item), item) for item in wanted]
-    taken: dict[int, str] = {}
-    for at, (key, _, _) in enumerate(mine):
-        if key in theirs and key not in taken.values():
-            taken[at] = key
-    for at, (_, written, item) in enumerate(mine):
-        if at in taken or written or not definition.match:
-            continue
-        for key, candidate in theirs.items():
-            if key not in taken.values() and _same_subject(definition.match, item, candidate):
-                taken[at] = key
-                break
-    pairs: list[tuple[str, Any, Any]] = [
-        (key, item, theirs[taken[at]] if at in taken else MISSING) for at, (key, _, item) in enumerate(mine)
-    ]
-    pairs += [(key, MISSING, item) for key, item in theirs.items() if key not in taken.values()]
-    return pairs
-
-
-def _same_subject(match: Sequence[str], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    return any(
-        lookup(mine, path) not in (MISSING, None, "") and lookup(mine, path) == lookup(theirs, path)
-        for path in match
-    )
-
-
-def _shares(definition: Field, items: Sequence[Any], order: Sequence[str]) -> dict[str, Any]:
-    shares = {item_key(definition, item)[0]: item.get(definition.shares, 0) for item in items}
-    return {key: shares[key] for key in order if key in shares}
-
-
 def _shown(value: Any) -> Any:
     return None if value is MISSING else value
 
 
 def _sortable(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
-
-
-def _contains(live: Any, default: Any) -> bool:
-    """Everything that ``default`` says stands in ``live`` (an answer may say it in both spellings)."""
-    if isinstance(default, Mapping):
-        return isinstance(live, Mapping) and all(
-            name in live and _contains(live[name], value) for name, value in default.items()
-        )
-    if isinstance(default, list):
-        return isinstance(live, list) and len(live) == len(default) and all(map(_contains, live, default))
-    return bool(live == default)
-
-
-def _explained(before: Mapping[str, Any], after: Mapping[str, Any], path: FieldPath) -> list[FieldChange]:
-    """Where two free-form values differ; deepdiff is imported only here, for it is heavy."""
-    from deepdiff import DeepDiff
-
-    difference = DeepDiff(before, after, view="tree", verbose_level=2)
-    changes = []
-    for group in difference.values():
-        for one in group:
-            where = path
-            for part in one.path(output_format="list"):
-                where = where / part
-            old = None if "added" in one.report_type else one.t1
-            new = None if "removed" in one.report_type else one.t2
-            changes.append(FieldChange(where, old, new))
-    return sorted(changes, key=lambda change: str(change.path))

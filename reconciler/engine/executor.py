@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
-from reconciler.engine.snapshot import read_live
+from reconciler.engine.readers import read_live
 from reconciler.engine.steps import Gone, Result, Settled, StepRun, Stopped, Wait
 from reconciler.engine.waiting import Clock, Patience, SystemClock
 from reconciler.errors import ReconcilerError, TargetError
-from reconciler.kinds import kind
+from reconciler.kinds import kind_of
 from reconciler.values import (
     Address,
     Live,
@@ -138,7 +138,7 @@ class _Loop:
         patience.misses = 0
         if live is None:
             return Gone()
-        status, message = kind(task.step.address.kind).status(live.raw)
+        status, message = kind_of(task.step.address).status(live.raw)
         if not wait.for_gone and status is not Status.WAITING:
             return Settled(live, status, message)
         task.run.tell("waiting", message if not wait.for_gone else "being deleted")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.engine.compare import Comparison, compare_sections
-from reconciler.kinds import kind
+from reconciler.kinds import kind_of
 from reconciler.shape import canonical, canonical_sources
 from reconciler.values import (
     Action,
@@ -60,9 +60,9 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str 
     steps = []
     for resource in desired:
         live = snapshot.resources.get(resource.address)
+        of = kind_of(resource.address)
         step = Step(resource.address, Action.NO_OP, source=resource.source, notice="nothing")
-        if live is not None:
-            of = kind(resource.address.kind)
+        if live is not None and not of.is_assertion:
             step = replace(
                 step,
                 action=Action.DELETE,
@@ -78,7 +78,9 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str 
 
 def make_step(resource: Resource, live: Live | None, *, resend: bool = False) -> Step:
     """The step of one resource, complete in itself. ``live`` is None when it does not exist."""
-    of = kind(resource.address.kind)
+    of = kind_of(resource.address)
+    if of.is_assertion:
+        return _asserted(resource, live)
     if live is None:
         return Step(
             resource.address,
@@ -123,6 +125,19 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
     )
 
 
+def _asserted(resource: Resource, live: Live | None) -> Step:
+    """A step of which nothing can be done: what the manifest says holds, or the plan fails."""
+    of = kind_of(resource.address)
+    step = Step(resource.address, Action.NO_OP, notice="nothing", source=resource.source)
+    if live is None:
+        failure = "does not exist on this target, or is not available to this key"
+        return replace(step, failure=failure, notes=(failure,))
+    desired, theirs, _ = of.comparable(resource, live, of.normalise(live))
+    found = compare_sections(of.fields, desired, theirs, name=resource.address.name)
+    said = [f"{c.path} is {c.before!r}, not {c.after!r}" for c in found.changes]
+    return replace(step, compared=1 + found.compared, failure="; ".join(said), notes=tuple(said))
+
+
 def _action(found: Comparison) -> Action:
     if not found.changes:
         return Action.NO_OP
@@ -133,7 +148,7 @@ def _action(found: Comparison) -> Action:
 
 def _as_created(resource: Resource) -> tuple[FieldChange, ...]:
     """Every section of a new resource, as a change from nothing."""
-    fields = kind(resource.address.kind).fields
+    fields = kind_of(resource.address).fields
     shape: Mapping[str, Any] = canonical(fields, dict(resource.spec))
     changes = [
         FieldChange(FieldPath((name,)), None, value, section=name)
@@ -149,7 +164,7 @@ def _with_sources(
     """The changes, each with the place in the manifest that wants it."""
     if not changes:
         return ()
-    of = kind(resource.address.kind)
+    of = kind_of(resource.address)
     places = canonical_sources(of.fields, resource.spec, resource.positions)
     located = replace(resource, positions=places)
     return tuple(
@@ -193,6 +208,11 @@ def _notes(steps: Sequence[Step]) -> tuple[str, ...]:
             "write-only values cannot be compared; to send them again: --resend-secrets "
             + (" ".join(map(str, held)) if len(held) <= 3 else f"ADDRESS… ({len(held)} resources hold some)")
         )
+    untold = sorted(
+        {_pattern(s) for step in steps for s in step.skipped if s.reason is Reason.NOT_ECHOED and s.path}
+    )
+    if untold:
+        notes.append(f"the target does not tell, and so it cannot be compared: {', '.join(untold)}")
     return tuple(notes)
 
 

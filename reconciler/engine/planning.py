@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from reconciler.engine.planner import assemble, make_step
-from reconciler.engine.snapshot import EndpointReader, read_snapshot
+from reconciler.engine.snapshot import read_snapshot
 from reconciler.values import Address, Live, Plan, Resource, Snapshot, Step
 
 __all__ = ["read_and_plan"]
 
 
 def read_and_plan(
-    client: EndpointReader,
+    client: Any,
     desired: Sequence[Resource],
     *,
     target: str,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.errors import ProtectedError, RefusedError
+from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError
 from reconciler.values import Action, Plan, Step
 
-__all__ = ["refusals"]
+__all__ = ["failures", "refusals"]
 
 
 def refusals(plan: Plan) -> RefusedError | None:
@@ -26,3 +26,14 @@ def _sentence(step: Step) -> str:
         return f"{where}{step.address} is protected, and would be deleted"
     forced = ", ".join(sorted({str(c.path) for c in step.changes if c.forces_replace}))
     return f"{where}{step.address} is protected, and would be deleted and created again, forced by {forced}"
+
+
+def failures(plan: Plan) -> ManifestError | None:
+    """Assertions that do not hold, each with the line that makes it; None when all do."""
+    problems = []
+    for step in plan.steps:
+        if step.failure:
+            place = step.source
+            where = (place.file, place.line, place.column) if place else ("", 0, 0)
+            problems.append(Problem(*where, "", f"{step.address} {step.failure}", "", "assertion"))
+    return ManifestError(problems) if problems else None

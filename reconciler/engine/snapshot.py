@@ -5,16 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
-from reconciler.errors import NotFound, UsageError
-from reconciler.kinds import kind
+from reconciler.engine.readers import list_names, read_live
+from reconciler.errors import UsageError
+from reconciler.kinds import kind_of
 from reconciler.schema import Field
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
-    "EndpointReader",
-    "read_live",
     "read_snapshot",
     "snapshot_from_json",
     "snapshot_to_json",
@@ -25,21 +24,8 @@ READ_PARALLELISM = 16
 """Reads at a time. Reads are not counted against the workspace's write budget."""
 
 
-class EndpointReader(Protocol):
-    """The part of a client that reading needs."""
-
-    def list_endpoints(self) -> Sequence[Mapping[str, Any]]:
-        """The summaries of all endpoints."""
-
-    def get_endpoint(self, endpoint: str) -> Mapping[str, Any]:
-        """One endpoint in detail."""
-
-    def get_endpoint_permissions(self, endpoint_id: str) -> Mapping[str, Any]:
-        """The permissions of one endpoint, by its id."""
-
-
 def read_snapshot(
-    client: EndpointReader,
+    client: Any,
     desired: Sequence[Resource],
     *,
     target: str,
@@ -47,18 +33,22 @@ def read_snapshot(
     parallelism: int = READ_PARALLELISM,
     seen: Callable[[Resource, Live | None], None] = lambda resource, live: None,
 ) -> Snapshot:
-    """Read what a plan for ``desired`` needs: 1 LIST, 1 GET for each declared endpoint that LIST shows, and
-    1 more for each of those that manages permissions.
+    """Read what a plan for ``desired`` needs: 1 LIST for each kind, 1 GET for each declared resource that
+    LIST shows, and 1 more for each endpoint that manages permissions.
 
     ``seen`` is called in the caller's thread for each resource as soon as it is known, in the order of
     ``desired``, while others are still being read. Raises TargetError when a read fails for another reason
     than the endpoint being gone by then.
     """
-    summaries = {str(item.get("name")): item for item in client.list_endpoints()}
     found: list[Live] = []
+    summaries: dict[Address, Mapping[str, Any]] = {}
+    for name in dict.fromkeys(resource.address.kind for resource in desired):
+        of_kind = [resource for resource in desired if resource.address.kind == name]
+        for one, summary in list_names(client, name, of_kind).items():
+            summaries[Address(name, one)] = summary
 
     def details(resource: Resource) -> Live | None:
-        summary = summaries.get(resource.address.name)
+        summary = summaries.get(resource.address)
         return None if summary is None else read_live(client, resource, summary)
 
     def take(results: Iterable[Live | None]) -> None:
@@ -76,39 +66,8 @@ def read_snapshot(
         target,
         taken_at,
         {live.address: live for live in found},
-        names=tuple(Address("Endpoint", name) for name in sorted(summaries)),
+        names=tuple(sorted(summaries)),
     )
-
-
-def read_live(
-    client: EndpointReader,
-    resource: Resource,
-    summary: Mapping[str, Any] | None = None,
-    *,
-    permissions: bool | None = None,
-) -> Live | None:
-    """One resource as it is now, None when there is none.
-
-    ``summary``: its entry of LIST, for fields that only LIST shows and for its id. ``permissions``: whether
-    they are read too; None = when the manifest manages them.
-    """
-    name = resource.address.name
-    try:
-        raw = dict(client.get_endpoint(name))
-        wants_grants = "permissions" in resource.spec if permissions is None else permissions
-        grants = None
-        if wants_grants:
-            # The id of the detailed answer, not of LIST: an endpoint recreated by hand has a new one
-            # (databricks/cli, acceptance drift/recreated_same_name).
-            grants = client.get_endpoint_permissions(str(raw.get("id", "")))
-    except NotFound:
-        return None
-    if summary is not None:
-        for field_name, field in kind(resource.address.kind).fields.properties.items():
-            spellings = (field_name, *field.also_called)
-            if field.not_echoed == "get" and not any(raw.get(s) for s in spellings):
-                raw.update({s: summary[s] for s in spellings if summary.get(s)})
-    return Live(resource.address, raw, grants)
 
 
 # ---- snapshot files --------------------------------------------------------------------------------------
@@ -129,7 +88,7 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
         "names": [str(address) for address in snapshot.names],
         "resources": {
             str(address): {
-                "raw": _masked(kind(address.kind).fields, live.raw, used),
+                "raw": _masked(kind_of(address).fields, live.raw, used),
                 "permissions": live.permissions,
             }
             for address, live in snapshot.resources.items()
@@ -139,7 +98,7 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
 
 def _masked(field: Field | None, value: Any, salt: str, sensitive: bool = False) -> Any:
     if field is not None:
-        sensitive = sensitive or field.sensitive or field.secret or field.write_only
+        sensitive = sensitive or field.takes_secrets or field.write_only
     if isinstance(value, Mapping):
         return {name: _masked(_child(field, name), item, salt, sensitive) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -148,7 +107,7 @@ def _masked(field: Field | None, value: Any, salt: str, sensitive: bool = False)
         return {"$masked": value.digest}
     if isinstance(value, Secret):
         return {"$masked": Masked.of(value.reveal(), salt).digest}
-    if sensitive and value is not None:
+    if sensitive and isinstance(value, str):
         return {"$masked": Masked.of(str(value), salt).digest}
     return value
 

@@ -19,11 +19,12 @@ from reconciler.errors import (
     BadAnswer,
     Conflict,
     NotFound,
+    PluginFailed,
     ReconcilerError,
     ServerFault,
 )
-from reconciler.kinds import kind
-from reconciler.values import Action, Call, CallResult, Live, Outcome, Status, Step, StepStatus
+from reconciler.kinds import kind_of
+from reconciler.values import Action, Call, CallResult, FieldChange, Live, Outcome, Status, Step, StepStatus
 
 __all__ = ["Gone", "Settled", "StepRun", "Stopped", "Wait"]
 
@@ -153,7 +154,7 @@ class StepRun:
                 self.results.append(CallResult(self.step.calls[0], "gone already"))
                 raise _Ended(StepStatus.DONE)
             raise _Ended(StepStatus.REFUSED, "it was deleted since the plan\nnext: plan again")
-        of = kind(self.step.address.kind)
+        of = kind_of(self.step.address)
         shape = of.normalise(live)
         if self.step.fingerprint and of.fingerprint(live, shape) != self.step.fingerprint:
             raise _Ended(
@@ -170,7 +171,7 @@ class StepRun:
 
     def _moved(self, live: Mapping[str, Any]) -> str:
         """What moved, in field paths where they can be told."""
-        of, base = kind(self.step.address.kind), self.step.base or {}
+        of, base = kind_of(self.step.address), self.step.base or {}
         sections = of.moved(base, live)
         found = compare_sections(
             of.fields,
@@ -183,7 +184,7 @@ class StepRun:
         return ", ".join(sorted(paths)) or "it is another endpoint of the same name"
 
     def _is_waiting(self, live: Live) -> bool:
-        return kind(self.step.address.kind).status(live.raw)[0] is Status.WAITING
+        return kind_of(self.step.address).status(live.raw)[0] is Status.WAITING
 
     def _live_of(self, result: Result) -> Live | None:
         if isinstance(result, Stopped):
@@ -255,13 +256,18 @@ class StepRun:
                 if attempt == _TRIES:
                     self._failed(call, began)
                     raise
+            except PluginFailed as error:
+                if self._was_carried_out(call, error):
+                    return done("done; the plugin failed after it, a read showed it")
+                self._failed(call, began)
+                raise
             except ReconcilerError:
                 self._failed(call, began)
                 raise
             else:
-                if call.method == "POST" and isinstance(answer, Mapping):
+                if call.path.startswith("/") and call.method == "POST" and isinstance(answer, Mapping):
                     self._seen = Live(self.step.address, dict(answer))
-                    path = kind(self.step.address.kind).query_path(self.step.address.name)
+                    path = kind_of(self.step.address).query_path(self.step.address.name)
                     self.url = str(answer.get("endpoint_url") or f"{getattr(self.client, 'host', '')}{path}")
                 return done("done")
         return None
@@ -298,7 +304,7 @@ class StepRun:
                 return False
             raise _Ended(StepStatus.FAILED, "it was deleted meanwhile\nnext: plan again")
         left = self.replan(live)
-        same = not any(c.section == call.section or not call.section for c in left.changes)
+        same = not any(_covers(call, change) for change in left.changes)
         if call.method == "POST":
             later = {c.section for c in self._left[1:]}
             same = all(change.section in later for change in left.changes)
@@ -309,7 +315,7 @@ class StepRun:
                 )
         if same and call.method == "POST":
             self._seen = live
-        resent = any(c.section == call.section and c.why for c in self.step.changes)
+        resent = any(_covers(call, change) and change.why for change in self.step.changes)
         return same and not (resent and not self._is_waiting(live))
 
     def _wait_until_live(self) -> Generator[Wait, Result, None]:
@@ -334,7 +340,7 @@ class StepRun:
         """What is still to be written is as the plan saw it: the wait may have been long."""
         if self.step.base is None or self.step.action is not Action.UPDATE:
             return
-        of = kind(self.step.address.kind)
+        of = kind_of(self.step.address)
         left = {call.section for call in self._left}
         if live.permissions is None:
             left.discard("permissions")
@@ -359,3 +365,8 @@ class StepRun:
                 text = str(answer.get("logs", "")) if isinstance(answer, Mapping) else str(answer)
                 return tuple(text.splitlines()[-LOG_LINES:])
         return ()
+
+
+def _covers(call: Call, change: FieldChange) -> bool:
+    """The call is what makes this change; a call without a section makes all of them."""
+    return not call.section or change.section in ("", call.section)

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from reconciler.schema import Field
-from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped, Status
+from reconciler.schema import Field, spec_fields
+from reconciler.values import Action, Address, Call, FieldChange, Live, Resource, Skipped, Status
 
-__all__ = ["Kind", "kind"]
+__all__ = ["Kind", "kind", "kind_of"]
 
 
 class Comparable(Protocol):
@@ -41,7 +41,7 @@ class OneArgument(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The functions of one kind."""
+    """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it."""
 
     name: str
     fields: Field
@@ -55,6 +55,7 @@ class Kind:
     notice: NoticeOf
     references: ReferencesOf
     query_path: PathOf
+    is_assertion: bool = False
 
 
 class FingerprintOf(Protocol):
@@ -93,24 +94,36 @@ class ReferencesOf(Protocol):
     def __call__(self, resource: Resource) -> tuple[str, ...]: ...
 
 
-@functools.cache
-def kind(name: str) -> Kind:
-    """The kind of this name. Raises KeyError when there is none."""
-    if name != "Endpoint":
-        raise KeyError(name)
-    from reconciler.kinds import endpoint, endpoint_calls
+def kind_of(address: Address) -> Kind:
+    """The kind of a resource, as its target speaks of it."""
+    return kind(address.kind, address.dialect)
 
+
+@functools.cache
+def kind(name: str, dialect: str = "") -> Kind:
+    """The kind of this name. Raises KeyError when there is none."""
+    from reconciler.kinds import deployment, endpoint, endpoint_calls, model, plugin_endpoint
+
+    modules: dict[tuple[str, str], tuple[Any, Any, str]] = {
+        ("Endpoint", ""): (endpoint, endpoint_calls, "Endpoint"),
+        # What an endpoint's settings are is the plugin's affair: they are compared as a deployment's are.
+        ("Endpoint", "plugin"): (plugin_endpoint, plugin_endpoint, "Deployment"),
+        ("Deployment", dialect): (deployment, deployment, "Deployment"),
+        ("Model", dialect): (model, model, "Model"),
+    }
+    module, calls, fields = modules[name, dialect]
     return Kind(
         name=name,
-        fields=endpoint.fields(),
-        comparable=endpoint.comparable,
-        calls=endpoint_calls.calls,
-        normalise=endpoint.normalise,
-        fingerprint=endpoint.fingerprint,
-        moved=endpoint.moved,
-        notes=endpoint.notes,
-        status=endpoint.status,
-        notice=endpoint.notice,
-        references=endpoint.references,
-        query_path=endpoint.query_path,
+        fields=spec_fields(fields),
+        comparable=module.comparable,
+        calls=calls.calls,
+        normalise=module.normalise,
+        fingerprint=module.fingerprint,
+        moved=module.moved,
+        notes=module.notes,
+        status=module.status,
+        notice=module.notice,
+        references=module.references,
+        query_path=module.query_path,
+        is_assertion=name == "Model",
     )

@@ -211,7 +211,7 @@ def _resource(kind: str, document: Document, references: Mapping[Parts, Referenc
     if references:
         with_secrets(value, {path: ref for path, ref in references.items() if path[0] == "spec"})
     metadata, lifecycle = value["metadata"], value.get("lifecycle") or {}
-    spec = value["spec"]
+    spec = value.get("spec", {})
     _take_types(schema.spec_fields(kind), spec)
     return Resource(
         address=Address(kind, metadata["name"]),

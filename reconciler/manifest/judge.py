@@ -207,7 +207,7 @@ class _Words:
         here: Field | None = self._fields
         for part in path:
             here = here.at(part) if here is not None else None
-            if here is not None and (here.secret or here.secret_reference or here.sensitive):
+            if here is not None and (here.takes_secrets or here.secret_reference):
                 return True
         return False
 

@@ -200,7 +200,7 @@ class _Walk:
 
     def entry(self, holder: Any, key: Any, value: Any, field: Field | None, path: Parts, masks: bool) -> None:
         """Resolve one value where it stands. ``masks``: what is above it is sensitive."""
-        masks = masks or (field is not None and (field.sensitive or field.secret))
+        masks = masks or (field is not None and field.takes_secrets)
         if isinstance(value, str):
             if "${" in value:
                 holder[key] = self._text(value, field, path, masks)

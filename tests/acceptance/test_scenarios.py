@@ -41,7 +41,7 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
     script = (scenario / "script").read_text(encoding="utf-8")
     with running(provisioning=0.05) as server:
         environment = {
-            "PATH": f"{_HERE / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{_HERE / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": "/home/nobody",
             "DATABRICKS_HOST": server.url,
             "DATABRICKS_TOKEN": "token",

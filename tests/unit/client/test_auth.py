@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from reconciler.client import auth
+from reconciler.client import auth, credentials, sdk_auth
 from reconciler.client.auth import Anonymous, ClientSecret, Credentials, Login, Settings, Token, resolve
 from reconciler.client.http import HttpSession
 from reconciler.errors import AuthError
@@ -182,7 +182,7 @@ def test_a_token_without_a_host_serves_the_host_that_is_asked_for() -> None:
         ),
         (
             {"DATABRICKS_HOST": A, "DATABRICKS_AUTH_TYPE": "azure-cli"},
-            ["'azure-cli'", "reconciler[databricks-sdk]"],
+            ["'azure-cli'", "pip install 'reconciler[databricks]'"],
         ),
         (
             {"DATABRICKS_HOST": A, "DATABRICKS_AUTH_TYPE": "pat", "DATABRICKS_CLIENT_ID": "i"},
@@ -190,7 +190,8 @@ def test_a_token_without_a_host_serves_the_host_that_is_asked_for() -> None:
         ),
     ],
 )
-def test_every_gap_is_named(env: dict[str, str], words: list[str]) -> None:
+def test_every_gap_is_named(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], words: list[str]) -> None:
+    monkeypatch.setattr(sdk_auth, "is_installed", lambda: False)
     with pytest.raises(AuthError) as caught:
         resolve(env=env)
     for expected in words:
@@ -211,8 +212,13 @@ def test_every_gap_is_named(env: dict[str, str], words: list[str]) -> None:
     ],
 )
 def test_every_fault_of_a_file_is_named(
-    profiles: Callable[[str], dict[str, str]], text: str, named: str, words: str
+    monkeypatch: pytest.MonkeyPatch,
+    profiles: Callable[[str], dict[str, str]],
+    text: str,
+    named: str,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(sdk_auth, "is_installed", lambda: False)
     with pytest.raises(AuthError) as caught:
         resolve(named, env=profiles(text))
     assert words in str(caught.value)
@@ -420,7 +426,7 @@ def test_a_failing_route_is_an_auth_error(
     ],
 )
 def test_where_a_client_secret_may_go(route: str, host: str, trusted: bool) -> None:
-    assert auth._is_trusted(route, host) is trusted
+    assert credentials._is_trusted(route, host) is trusted
 
 
 def test_a_secret_is_not_sent_to_an_untrusted_route(workspace: Workspace, clock: Clock) -> None:

@@ -172,6 +172,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module installed as the plugin ``toy`` (and ``broken``, which does not exist)."""
     module = types.ModuleType("toy_plugin")
     module.BaseDeploymentClient = BaseDeploymentClient  # type: ignore[attr-defined]
+    module.run_local = module.target_help = print  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "toy_plugin", module)
     installed = EntryPoints(
         [

@@ -474,5 +474,9 @@ def test_keys_are_attributes() -> None:
     with pytest.raises(AttributeError, match="'DatabricksEndpoint' object has no attribute 'nothing'"):
         _ = endpoint.nothing
     assert not hasattr(endpoint, "nothing")
-    endpoint.note = 1  # type: ignore[attr-defined]  # as in mlflow: an attribute of the object, not a key
+    endpoint.note = 1
+    assert endpoint["note"] == 1
+    del endpoint.note
     assert "note" not in endpoint
+    with pytest.raises(AttributeError, match="note"):
+        del endpoint.note

@@ -726,7 +726,7 @@ def test_a_stream_is_closed_when_it_is_left(
     server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch, leave_early: bool
 ) -> None:
     closed: list[requests.Response] = []
-    monkeypatch.setattr(requests.Response, "close", closed.append)
+    monkeypatch.setattr(requests.Response, "close", lambda self: closed.append(self))
     server.replies = [answer(200, b"one\ntwo\n")]
     lines = session.lines("GET", "/x")
     next(lines)

@@ -1,0 +1,28 @@
+"""``reconciler targets``: where a plan may go to, and why somewhere it may not."""
+
+from __future__ import annotations
+
+from reconciler.cli import options as opt
+from reconciler.cli.output import answer, answer_json
+
+
+def targets(output: opt.Output = opt.Format.TEXT) -> int:
+    """List the targets that can be used here: built in and installed plugins, with what is wrong with one."""
+    from reconciler.client.plugins import available_targets
+
+    found = available_targets()
+    if output is opt.Format.JSON:
+        answer_json(
+            [
+                {"name": t.name, "kind": t.kind, "available": t.available, "why": t.why, "origin": t.origin}
+                for t in found
+            ]
+        )
+        return 0
+    rows = [("TARGET", "KIND", "FROM", "")]
+    rows += [("local", "built in", "reconciler", "the embedded workspace")]
+    rows += [(t.name, t.kind, t.origin, t.why if t.available else f"not available: {t.why}") for t in found]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    answer("\n".join(line.rstrip() for line in lines))
+    return 0

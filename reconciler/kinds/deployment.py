@@ -1,0 +1,167 @@
+"""Kind ``Deployment``: a deployment of a target that speaks mlflow's deployments API (a plugin).
+
+What such a target answers has a shape of its own; only what can be found in it again is compared, and the
+rest is left out with its reason. Facts: mlflow.deployments.BaseDeploymentClient (create_deployment,
+update_deployment, delete_deployment, get_deployment; every returned dict holds ``name``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from reconciler.values import (
+    MASK,
+    Action,
+    Call,
+    FieldChange,
+    Live,
+    Masked,
+    Resource,
+    Secret,
+    Skipped,
+    Status,
+)
+
+__all__ = ["KIND", "calls", "comparable", "fingerprint", "moved", "normalise", "notes", "notice", "status"]
+
+KIND: Final = "Deployment"
+_TOP: Final = ("model_uri", "flavor")
+
+
+def normalise(live: Live) -> dict[str, Any]:
+    """The answer in the shape of a spec: ``model_uri`` and ``flavor`` where they stand, and as ``config``
+    everything of the answer's own ``config``, or of the answer itself when it has none."""
+    raw = live.raw
+    shape: dict[str, Any] = {name: raw[name] for name in _TOP if isinstance(raw.get(name), str)}
+    config = raw.get("config")
+    told = dict(config) if isinstance(config, Mapping) else {k: v for k, v in raw.items() if k not in _TOP}
+    shape["config"] = {str(key): value for key, value in told.items() if key != "name"}
+    return shape
+
+
+def comparable(
+    resource: Resource, live: Live, shape: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
+    """What both sides hold in one shape. A key of ``config`` that the answer lacks, or holds as another
+    sort of value, cannot be compared; one that only the answer has is the target's own."""
+    desired = dict(resource.spec)
+    theirs = {name: shape[name] for name in _TOP if name in shape}
+    told = shape["config"]
+    wanted: Mapping[str, Any] = resource.spec.get("config") or {}
+    found = {key: told[key] for key, value in wanted.items() if key in told and _same_sort(value, told[key])}
+    if wanted:
+        desired["config"] = {k: _told_as(v, found[k]) if k in found else v for k, v in wanted.items()}
+        theirs["config"] = found
+    return desired, theirs, []
+
+
+def _same_sort(mine: Any, theirs: Any) -> bool:
+    """Both are values of one sort; a number or a truth that the target tells as text is one too."""
+    if isinstance(mine, (dict, list)) or isinstance(theirs, (dict, list)):
+        return type(mine) is type(theirs)
+    if isinstance(theirs, Masked):
+        return isinstance(mine, (str, Secret))
+    if isinstance(mine, Secret):
+        return isinstance(theirs, str) and set(theirs) != {"*"}
+    return theirs is not None and (type(mine) is type(theirs) or _as_told(mine, theirs) is not None)
+
+
+def _told_as(mine: Any, theirs: Any) -> Any:
+    """My value as the target would tell it."""
+    if isinstance(mine, Secret) or type(mine) is type(theirs):
+        return mine
+    said = _as_told(mine, theirs)
+    return theirs if said == mine else mine
+
+
+def _as_told(mine: Any, theirs: Any) -> Any:
+    """The target's text as a value of my sort; None when it is none."""
+    if not isinstance(theirs, str):
+        return theirs if isinstance(mine, (int, float)) and isinstance(theirs, (int, float)) else None
+    try:
+        if isinstance(mine, bool):
+            return {"true": True, "false": False}.get(theirs.lower())
+        return type(mine)(theirs) if isinstance(mine, (int, float)) else None
+    except ValueError:
+        return None
+
+
+def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
+    """Digest of what a plan may be judged by. Answers hold times and counters: only the model, its flavor and
+    the values of the answer's own ``config`` count."""
+    return _digest({**_judged(shape), "config": shape["config"] if "config" in live.raw else {}})
+
+
+def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between two normalised answers."""
+    names = sorted({*before, *after})
+    return tuple(name for name in names if _digest(before.get(name)) != _digest(after.get(name)))
+
+
+def _judged(shape: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: shape[name] for name in _TOP if name in shape}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=lambda item: MASK).encode()).hexdigest()
+
+
+def status(raw: Mapping[str, Any]) -> tuple[Status, str]:
+    """The API has no state: create and update return when the target is done."""
+    return Status.READY, "ready"
+
+
+def notes(live: Live) -> tuple[str, ...]:
+    """Nothing beyond what the fields say."""
+    return ()
+
+
+def notice(action: Action, changes: Sequence[FieldChange]) -> str:
+    """What callers of the deployment will notice."""
+    match action:
+        case Action.CREATE:
+            return "new deployment"
+        case Action.UPDATE:
+            return "what the target does while it updates a deployment"
+        case Action.DELETE:
+            return "the deployment is gone from the delete on"
+        case _:
+            return "nothing"
+
+
+def query_path(name: str) -> str:
+    """A plugin's deployment has no URL that is known here."""
+    return ""
+
+
+def references(resource: Resource) -> tuple[str, ...]:
+    """A deployment stands alone."""
+    return ()
+
+
+def calls(
+    resource: Resource, live: Live | None, action: Action, changes: Sequence[FieldChange]
+) -> tuple[Call, ...]:
+    """One call for a step; an update sends what is written, for what the target lacks it cannot be asked."""
+    name = resource.address.name
+    spec = resource.spec
+    where = {"endpoint": spec["endpoint"]} if spec.get("endpoint") else {}
+    arguments: dict[str, Any] = {"name": name}
+    if action in (Action.CREATE, Action.UPDATE):
+        arguments |= {
+            key: spec[key] for key in ("model_uri", "flavor", "config") if spec.get(key) is not None
+        }
+    operation = {
+        Action.CREATE: "create_deployment",
+        Action.UPDATE: "update_deployment",
+        Action.DELETE: "delete_deployment",
+    }.get(action)
+    if operation is None:
+        return ()
+    body = {key: value for key, value in arguments.items() if key != "name"} | where
+    # Not HTTP: the plugin decides how. The verb says what kind of write it is, the path which method.
+    verb = {"create_deployment": "POST", "update_deployment": "PUT", "delete_deployment": "DELETE"}[operation]
+    return (Call(operation, arguments | where, verb, f"{operation}/{name}", body or None),)

@@ -1,0 +1,67 @@
+"""Kind ``Endpoint`` on a plugin's target: what its settings are is the plugin's affair, as with a deployment.
+
+Facts: mlflow.deployments.BaseDeploymentClient (create_endpoint(name, config), update_endpoint(endpoint,
+config), delete_endpoint(endpoint), list_endpoints, get_endpoint).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.kinds import deployment
+from reconciler.kinds.deployment import fingerprint, moved, notes, query_path, references, status
+from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped
+
+__all__ = [
+    "calls",
+    "comparable",
+    "fingerprint",
+    "moved",
+    "normalise",
+    "notes",
+    "notice",
+    "query_path",
+    "references",
+    "status",
+]
+
+
+def normalise(live: Live) -> dict[str, Any]:
+    """The answer's own ``config``, or the answer itself when it has none."""
+    raw = live.raw
+    config = raw.get("config")
+    told = config if isinstance(config, Mapping) else raw
+    return {"config": {str(key): value for key, value in told.items() if key != "name"}}
+
+
+def comparable(
+    resource: Resource, live: Live, shape: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
+    """The spec is the endpoint's config."""
+    return deployment.comparable(replace(resource, spec={"config": dict(resource.spec)}), live, shape)
+
+
+def notice(action: Action, changes: Sequence[FieldChange]) -> str:
+    """What callers of the endpoint will notice."""
+    return deployment.notice(action, changes).replace("deployment", "endpoint")
+
+
+def calls(
+    resource: Resource, live: Live | None, action: Action, changes: Sequence[FieldChange]
+) -> tuple[Call, ...]:
+    """One call for a step."""
+    name, config = resource.address.name, dict(resource.spec)
+    match action:
+        case Action.CREATE:
+            arguments = {"name": name, "config": config}
+            return (Call("create_endpoint", arguments, "POST", f"create_endpoint/{name}", config),)
+        case Action.UPDATE:
+            arguments = {"endpoint": name, "config": config}
+            path = f"update_endpoint/{name}"
+            return (Call("update_endpoint", arguments, "PUT", path, config, section="config"),)
+        case Action.DELETE:
+            return (Call("delete_endpoint", {"endpoint": name}, "DELETE", f"delete_endpoint/{name}"),)
+        case _:
+            return ()

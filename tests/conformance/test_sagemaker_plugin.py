@@ -1,0 +1,132 @@
+"""A real plugin end to end: mlflow's own SageMaker client as a target, on a moto server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.conformance
+
+_MANIFEST = """\
+apiVersion: reconciler/v1
+kind: Deployment
+metadata:
+  name: fraud
+spec:
+  model_uri: model
+  flavor: python_function
+  config:
+    execution_role_arn: ${{env:ROLE_ARN}}
+    image_url: 123456789012.dkr.ecr.us-east-1.amazonaws.com/serving:1
+    bucket: models
+    region_name: us-east-1
+    instance_type: ml.m4.xlarge
+    instance_count: {count}
+    synchronous: true
+    timeout_seconds: 60
+"""
+_TARGET = ("--target", "sagemaker:/us-east-1")
+_MODEL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    env: {}\n"
+
+
+class Cloud:
+    """A region of moto's, a folder with a manifest and a model, and our program in it."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        import boto3
+
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        options: dict[str, Any] = {
+            "endpoint_url": url,
+            "region_name": "us-east-1",
+            "aws_access_key_id": "testing",
+            "aws_secret_access_key": "testing",
+        }
+        role = boto3.client("iam", **options).create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+        self.environment["ROLE_ARN"] = role["Role"]["Arn"]
+        boto3.client("s3", **options).create_bucket(Bucket="models")
+        self.sagemaker = boto3.client("sagemaker", **options)
+        (folder / "model").mkdir()
+        (folder / "model" / "MLmodel").write_text(_MODEL)
+        self.write(count=1)
+
+    def write(self, count: int) -> None:
+        (self.folder / "fraud.yaml").write_text(_MANIFEST.format(count=count))
+
+    def run(self, *words: str, code: int = 0) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *words, "fraud.yaml", *_TARGET, "-o", "json"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout[done.stdout.index("{") :])
+
+    def endpoints(self) -> list[str]:
+        return [e["EndpointName"] for e in self.sagemaker.list_endpoints()["Endpoints"]]
+
+    def instances(self) -> int:
+        """How many instances the live endpoint's configuration asks for."""
+        config = self.sagemaker.describe_endpoint(EndpointName="fraud")["EndpointConfigName"]
+        variants = self.sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+        return int(variants[0]["InitialInstanceCount"])
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    from moto.sagemaker.responses import SageMakerResponse
+    from moto.server import ThreadedMotoServer
+
+    def update_endpoint(self: Any) -> str:
+        """What moto lacks: the endpoint takes another configuration, at once."""
+        name = self._get_param("EndpointName")
+        endpoint = self.sagemaker_backend.endpoints[name]
+        endpoint.endpoint_config_name = self._get_param("EndpointConfigName")
+        return json.dumps({"EndpointArn": endpoint.arn})
+
+    monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Cloud(tmp_path, f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+def test_create_plan_empty_update_delete(cloud: Cloud) -> None:
+    assert cloud.run("apply", "--auto-approve")["converged"] is True
+    assert cloud.endpoints() == ["fraud"]
+    assert cloud.instances() == 1
+
+    plan = cloud.run("plan", "--detailed-exitcode")
+    assert plan["summary"]["no_op"] == 1
+    untold = {s["path"] for s in plan["steps"][0]["skipped"] if s["reason"] == "not_echoed"}
+    assert {"model_uri", "config.instance_count"} <= untold, "the plan says what it cannot compare"
+    assert any("config.instance_count" in note for note in plan["notes"])
+
+    cloud.write(count=2)
+    assert cloud.run("apply", "--auto-approve", "--resend-secrets")["converged"] is True
+    assert cloud.instances() == 2
+
+    cloud.run("destroy", "--auto-approve")
+    assert cloud.endpoints() == []
+    assert cloud.run("plan", "--detailed-exitcode", code=2)["summary"]["create"] == 1

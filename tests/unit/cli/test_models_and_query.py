@@ -1,0 +1,188 @@
+"""Models as assertions, the opt-in check of external models, and queries, against servers on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from reconciler.cli.main import main
+
+_MODEL = """\
+apiVersion: reconciler/v1
+kind: Model
+metadata: {{name: {name}}}
+"""
+_CHAT = """\
+apiVersion: reconciler/v1
+kind: Endpoint
+metadata: {name: chat}
+spec:
+  config:
+    served_entities:
+      - name: main
+        external_model:
+          provider: openai
+          name: MODEL
+          task: llm/v1/chat
+          openai_config: {openai_api_key: "{{secrets/a/b}}"}
+      - name: other
+        external_model:
+          provider: openai
+          name: only-on-azure
+          task: llm/v1/chat
+          openai_config:
+            openai_api_type: azure
+            openai_api_base: https://example.azure.test
+            openai_api_key: "{{secrets/a/b}}"
+    traffic_config:
+      routes: [{served_entity_name: main, traffic_percentage: 100}]
+"""
+_CANARY = "sk-canary-4711"
+
+
+@pytest.fixture(autouse=True)
+def openai(httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HTTPServer:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", _CANARY)
+    monkeypatch.setenv("OPENAI_API_BASE", httpserver.url_for("/v1"))
+    monkeypatch.delenv("MLFLOW_DEPLOYMENTS_TARGET", raising=False)
+    models = {
+        "object": "list",
+        "data": [{"id": "gpt-4o", "owned_by": "openai"}, {"id": "o3", "owned_by": "me"}],
+    }
+    httpserver.expect_request("/v1/models", method="GET").respond_with_json(models)
+    return httpserver
+
+
+def _asked(server: HTTPServer) -> list[str]:
+    return [f"{request.method} {request.path}" for request, _ in server.log]
+
+
+def test_a_model_that_is_there_holds_with_one_list(
+    openai: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m.yaml").write_text(
+        _MODEL.format(name="gpt-4o") + "spec: {owned_by: openai}\n---\n" + _MODEL.format(name="o3")
+    )
+
+    assert main(["plan", "m.yaml", "--target", "openai"]) == 0
+    assert main(["apply", "m.yaml", "--target", "openai"]) == 0, "nothing to approve: nothing is ever written"
+
+    assert _asked(openai) == ["GET /v1/models"] * 2
+    streams = capsys.readouterr()
+    assert "No changes" in streams.out
+    assert _CANARY not in streams.out + streams.err
+
+
+def test_a_model_that_is_missing_fails_the_plan_at_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("m.yaml").write_text(_MODEL.format(name="gpt-4o") + "---\n" + _MODEL.format(name="gpt-9"))
+
+    assert main(["plan", "m.yaml", "--target", "openai"]) == 1
+
+    told = capsys.readouterr().err
+    assert "m.yaml:5" in told
+    assert "Model/gpt-9 does not exist on this target, or is not available to this key" in told
+    assert "gpt-4o" not in told
+
+
+def test_a_model_of_somebody_else_fails_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("m.yaml").write_text(_MODEL.format(name="o3") + "spec: {owned_by: openai}\n")
+    assert main(["plan", "m.yaml", "--target", "openai"]) == 1
+    assert "owned_by is 'me', not 'openai'" in capsys.readouterr().err
+
+
+def test_external_models_are_checked_on_request_with_one_list(
+    openai: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("e.yaml").write_text(_CHAT.replace("MODEL", "gpt-4o"))
+    plan = ["plan", "e.yaml", "--target", "local:w.db"]
+    assert main(plan) == 0
+    assert _asked(openai) == [], "opt-in"
+    assert main([*plan, "--check-models"]) == 0
+    assert _asked(openai) == ["GET /v1/models"]
+
+    Path("e.yaml").write_text(_CHAT.replace("MODEL", "gpt-4oo"))
+    capsys.readouterr()
+    assert main([*plan, "--check-models"]) == 1
+    told = capsys.readouterr().err
+    assert "e.yaml:10:11" in told
+    assert "OpenAI has no model 'gpt-4oo' for this key" in told
+    assert "did you mean gpt-4o?" in told
+    assert "only-on-azure" not in told
+    assert main(["apply", "e.yaml", "--target", "local:w.db", "--check-models", "--auto-approve"]) == 1
+
+
+def test_get_shows_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["get", "--target", "openai"]) == 0
+    out = capsys.readouterr().out
+    assert "Model/gpt-4o" in out
+    assert "Model/o3" in out
+
+
+def test_query_shows_the_answer_latency_and_tokens(
+    openai: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {
+        "choices": [{"message": {"role": "assistant", "content": "Hello\x1b[31m!"}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
+    }
+    openai.expect_request("/v1/chat/completions", method="POST").respond_with_json(said)
+
+    assert main(["query", "gpt-4o", "--message", "Hi", "--target", "openai"]) == 0
+
+    streams = capsys.readouterr()
+    assert streams.out.startswith("Hello")
+    assert "\x1b" not in streams.out, "an answer does not drive the terminal"
+    assert "tokens: 3 in, 5 out, 8 in all" in streams.err
+    assert "latency: " in streams.err
+    body = json.loads(openai.log[-1][0].get_data())
+    assert body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert main(["query", "Model/gpt-4o", "--message", "Hi", "--target", "openai", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["usage"]["total_tokens"] == 8
+
+
+def test_query_streams_on_the_embedded_workspace(capsys: pytest.CaptureFixture[str]) -> None:
+    local = ["--target", "local:w.db?provisioning=0s"]
+    Path("e.yaml").write_text(_CHAT.replace("MODEL", "gpt-4o"))
+    assert main(["apply", "e.yaml", "--auto-approve", *local]) == 0
+    capsys.readouterr()
+
+    assert main(["query", "Endpoint/chat", "--message", "Hi", *local]) == 0
+    whole = capsys.readouterr().out
+    assert main(["query", "chat", "--message", "Hi", "--stream", *local]) == 0
+
+    streams = capsys.readouterr()
+    assert whole.strip()
+    assert streams.out.strip()
+    assert "first chunk" in streams.err
+    Path("q.json").write_text('{"messages": [{"role": "user", "content": "Hi"}]}')
+    assert main(["query", "chat", "--json", "q.json", "-o", "json", *local]) == 0
+    assert json.loads(capsys.readouterr().out)["choices"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what to ask"),
+        (["--message", "x", "--json", "q.json"], "say what to ask"),
+        (["--json", "missing.json"], "cannot be read"),
+        (["--message", "x", "--target", "local:w.db"], "nobody"),
+    ],
+)
+def test_queries_that_cannot_be_sent(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "nobody", "--target", "local:w.db", *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_targets_lists_what_is_available(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["targets", "-o", "json"]) == 0
+    found = {t["name"]: t for t in json.loads(capsys.readouterr().out)}
+    assert found["openai"]["available"] is True
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert main(["targets"]) == 0
+    assert "not available: OPENAI_API_KEY is not set" in capsys.readouterr().out
