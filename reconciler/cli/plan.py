@@ -34,6 +34,7 @@ def plan(
         typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
     ] = None,
     check_models: opt.CheckModels = False,
+    adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
@@ -47,15 +48,15 @@ def plan(
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load(paths, project, stack)
+        read = opt.load_for(seen.target, paths, project, stack, is_told=True)
     else:
         read = opt.load_for(target, paths, project, stack)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         read.tell_warnings()
-        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
+        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
     else:
-        seen, made = _live(read, resend, check_models)
+        seen, made = _live(read, resend, check_models, adopt)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -66,7 +67,9 @@ def plan(
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
-def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> tuple[Snapshot, Plan]:
+def _live(
+    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool
+) -> tuple[Snapshot, Plan]:
     """Read and plan; the first line on stderr says which target it is."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
@@ -84,6 +87,7 @@ def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> t
             taken_at=opt.taken_at(),
             stack=read.stack,
             resend=resend,
+            adopt=adopt,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError
 from reconciler.values import Action, Plan, Step
 
@@ -10,6 +12,8 @@ __all__ = ["failures", "refusals"]
 
 def refusals(plan: Plan) -> RefusedError | None:
     """Why this plan may not be applied as a whole; None when it may."""
+    if refused := [step for step in plan.steps if step.refusal]:
+        return _refused(refused)
     protected = [s for s in plan.steps if s.protected and s.action in (Action.DELETE, Action.REPLACE)]
     if not protected:
         return None
@@ -18,6 +22,17 @@ def refusals(plan: Plan) -> RefusedError | None:
         why="lifecycle.prevent_destroy forbids it",
         fix="undo what forces it, or take prevent_destroy out of the manifest in a commit of its own",
     )
+
+
+def _refused(steps: Sequence[Step]) -> RefusedError:
+    """One error of all of them; what is the same for several is said once."""
+    parts: dict[str, dict[str, None]] = {"": {}, "why: ": {}, "next: ": {}}
+    for step in steps:
+        for line in step.refusal.splitlines():
+            start = next((start for start in ("why: ", "next: ") if line.startswith(start)), "")
+            where = f"{step.source}: " if step.source and not start else ""
+            parts[start][where + line.removeprefix(start)] = None
+    return RefusedError("\n".join(parts[""]), why="; ".join(parts["why: "]), fix="; ".join(parts["next: "]))
 
 
 def _sentence(step: Step) -> str:
