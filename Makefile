@@ -25,10 +25,10 @@ demo-http: $(VENV)/.installed
 	BIN=$(BIN) sh examples/demo.sh databricks
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not conformance and not package'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not conformance and not realserver and not package'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -215,7 +215,7 @@ def _with_uses(lists: _Lists) -> _Lists:
 
     def with_users(name: str, raw: _Raw) -> _Raw:
         users = uses.get(kind(name).id_of(raw))
-        return {**raw, "used_by": tuple(users)} if users else raw
+        return {**raw, "used_by": tuple(sorted(users))} if users else raw
 
     return {
         name: [with_users(name, raw) for raw in items] if name in _USED else items
@@ -254,5 +254,5 @@ def _with_users(view: GatewayView, raw: _Raw, configs: Mapping[str, Sequence[_Ra
     guardrail = raw.get("guardrail_id")
     runs = [c for each in configs.values() for c in each if c.get("guardrail_id") == guardrail]
     names = {one.get("endpoint_id"): one.get("name") for one in view.lists["GatewayEndpoint"]}
-    users = tuple(f"GatewayEndpoint/{names.get(config.get('endpoint_id'))}" for config in runs)
+    users = tuple(sorted(f"GatewayEndpoint/{names.get(config.get('endpoint_id'))}" for config in runs))
     return {**raw, "configs": runs, "used_by": users}
