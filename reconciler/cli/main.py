@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The console script."""
-    # A run is short and makes few circles: looking for them all the time costs a tenth of a plan.
-    gc.set_threshold(100_000, 20, 20)
+    # Most runs are short and make few circles: looking for them all the time costs a tenth of a plan. What may
+    # run for long (apply, the emulator) turns it on again.
+    gc.disable()
     sys.exit(main())
