@@ -20,7 +20,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from reconciler.client.answers import clean, joined
-from reconciler.client.auth import Anonymous, Credentials, Token
+from reconciler.client.auth import Anonymous, Credentials, Login, Token
 from reconciler.client.base import BaseDeploymentClient
 from reconciler.client.http import HttpSession, quote, seconds_from_environment
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
@@ -122,6 +122,25 @@ class MlflowDeploymentClient(BaseDeploymentClient):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.http.base_url!r})"
+
+    # -- the login ---------------------------------------------------------------------------------------
+
+    def login(self) -> Login:
+        """How requests are signed, for people; asks nobody."""
+        credentials = self.http.credentials or Anonymous()
+        if isinstance(credentials, _UserAndPassword):
+            return Login(self.host, credentials, "basic", credentials.source, credentials.settings)
+        if isinstance(credentials, Anonymous):
+            return Login(self.host, credentials, "none", "nowhere")
+        return Login(self.host, credentials, "token", "the environment", (credentials.describe(),))
+
+    def prove_login(self) -> str:
+        """One read, of the first page of endpoints; says what was asked. Raises when it is refused."""
+        answer = as_object("GET", _ENDPOINTS, self._read(_ENDPOINTS), is_safe=True)
+        found = answer.get("endpoints")
+        if not isinstance(found, list):
+            raise _broken(_ENDPOINTS, "'endpoints' is not a list", f"check that {self.host} is a gateway")
+        return f"GET {_ENDPOINTS}: {len(found)} endpoint{'' if len(found) == 1 else 's'}"
 
     # -- reads and queries -------------------------------------------------------------------------------
 
@@ -281,21 +300,28 @@ def _broken(path: str, what: str, why: str = "") -> BadAnswer:
 # -- what mlflow's users have set ------------------------------------------------------------------------
 
 
+_VARIABLES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+
+
 class _UserAndPassword(Credentials):
-    def __init__(self, user: str, password: str, source: str) -> None:
+    """``source``: where both were found; ``settings``: by which names."""
+
+    def __init__(self, user: str, password: str, source: str, settings: tuple[str, ...]) -> None:
+        self.user = user
+        self.source = source
+        self.settings = settings
         self._pair = Secret(f"{user}:{password}")
-        self._source = source
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(self._pair.reveal().encode()).decode("ascii")}
 
     def describe(self) -> str:
-        return self._source
+        return f"{' and '.join(self.settings)} of {self.source}"
 
 
 def _credentials() -> Credentials:
     user, password = _setting("USERNAME"), _setting("PASSWORD")
-    source = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    source, settings = "the environment", _VARIABLES
     if not (user and password):
         path = Path("~/.mlflow/credentials").expanduser()
         file = configparser.ConfigParser(interpolation=None)
@@ -303,11 +329,14 @@ def _credentials() -> Credentials:
             file.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read", why=type(error).__name__) from None
-        user = user or file.get("mlflow", "mlflow_tracking_username", fallback="")
-        password = password or file.get("mlflow", "mlflow_tracking_password", fallback="")
+        # What the environment does not say is looked up there, as mlflow does.
+        keys = ("mlflow_tracking_username", "mlflow_tracking_password")
+        settings = (_VARIABLES[0] if user else keys[0], _VARIABLES[1] if password else keys[1])
+        user = user or file.get("mlflow", keys[0], fallback="")
+        password = password or file.get("mlflow", keys[1], fallback="")
         source = str(path)
     if user and password:
-        return _UserAndPassword(user, password, source)
+        return _UserAndPassword(user, password, source, settings)
     token = _setting("TOKEN")
     return Token(token, "MLFLOW_TRACKING_TOKEN") if token else Anonymous()
 

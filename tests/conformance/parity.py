@@ -37,9 +37,7 @@ Call = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One call; ``body``: what the server answers (JSON, or bytes of a stream), or a function of the request.
-
-    """
+    """One call; ``body``: the server's answer (JSON, or bytes of a stream), or a function of the request."""
 
     client: str
     method: str

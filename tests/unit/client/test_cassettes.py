@@ -1,8 +1,8 @@
 """The wire format of every method of every client, pinned: replayed from tests/cassettes with no server.
 
 ``RECORD_CASSETTES=1 pytest tests/unit/client/test_cassettes.py`` records them anew: Databricks against the
-emulator, OpenAI against a stand-in on port 25055, the AI Gateway against a real one (``mlflow gateway start`` of
-mlflow 3.17) at RECORD_GATEWAY, which serves ``chat`` by the provider openai with
+emulator, OpenAI against a stand-in on port 25055, the AI Gateway against a real one (``mlflow gateway start``
+of mlflow 3.17) at RECORD_GATEWAY, which serves ``chat`` by the provider openai with
 ``openai_api_base: http://127.0.0.1:25055/v1``. What is kept names hosts of ``.test`` and holds no credential.
 """
 
@@ -196,7 +196,9 @@ def test_replayed_without_a_server(method: str, workspace: str) -> None:
             with tape(f"databricks/{method}", record=True):
                 METHODS[method](client, endpoint_id)
             return
-        found = re.findall(r"permissions/serving-endpoints/(\w+)", (FOLDER / "databricks" / f"{method}.yaml").read_text())
+        found = re.findall(
+            r"permissions/serving-endpoints/(\w+)", (FOLDER / "databricks" / f"{method}.yaml").read_text()
+        )
         with tape(f"databricks/{method}") as cassette:
             result = METHODS[method](client, found[0] if found else "")
     assert cassette.all_played
@@ -270,9 +272,7 @@ def test_gateway_and_openai_replayed_without_a_server(
 def test_every_method_has_its_cassette() -> None:
     for kind, client in CLASSES.items():
         public = {
-            name
-            for name, _ in inspect.getmembers(client, inspect.isfunction)
-            if not name.startswith("_")
+            name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")
         }
         wanted = public - (SILENT if kind == "databricks" else _READ_ONLY)
         assert wanted == set(METHODS if kind == "databricks" else ASKING)
