@@ -46,9 +46,11 @@ def family(target: str) -> str:
     return named.get(scheme, "plugin")
 
 
-def for_target(target: str, resources: Sequence[Resource]) -> tuple[Resource, ...]:
-    """The resources as this target speaks of them. Raises ManifestError with the lines of those whose kind it
-    does not have."""
+def for_target(target: str, resources: Sequence[Resource], stack: str = "") -> tuple[Resource, ...]:
+    """The resources as this target speaks of them; marked as ``stack``'s, where a plugin keeps a marker.
+
+    Raises ManifestError with the lines of those whose kind it does not have.
+    """
     known = _KINDS[family(target)]
     fix = f"it takes {' and '.join(known)}" if known else "it is read-only here"
     problems = [
@@ -68,7 +70,21 @@ def for_target(target: str, resources: Sequence[Resource]) -> tuple[Resource, ..
         raise ManifestError(problems)
     if family(target) != "plugin":
         return tuple(resources)
+    if stack and _keeps_tags(target):
+        from reconciler.kinds.deployment import MARKED, marked
+
+        return tuple(marked(replace(r, address=replace(r.address, dialect=MARKED)), stack) for r in resources)
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
+
+
+def _keeps_tags(target: str) -> bool:
+    from reconciler.client.base import target_of
+    from reconciler.client.plugins import plugin_client
+
+    try:
+        return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
+    except UsageError:
+        return False  # connecting says what is wrong with it; a saved snapshot needs no plugin
 
 
 def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = None) -> Any:

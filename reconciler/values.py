@@ -18,6 +18,7 @@ from reconciler.errors import UsageError
 
 __all__ = [
     "MASK",
+    "STACK_TAG",
     "Action",
     "Address",
     "Call",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 MASK = "***"
+STACK_TAG = "reconciler.stack"
+"""Tag by which a live resource says whose it is; its value is the stack's name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -35,6 +35,7 @@ __all__ = [
     "Verbose",
     "check_models",
     "find_target",
+    "fitted",
     "load",
     "load_for",
     "parse_duration",
@@ -152,10 +153,15 @@ def load_for(
     target = find_target(target_option, _project(project_file))
     try:
         read = load(paths, project_file, stack, allow_unset=allow_unset)
-        fitting = for_target(target, read.loaded.resources)
+        return fitted(read, target)
     except UserError:
         tell(f"target: {target}")
         raise
+
+
+def fitted(read: Input, target: str) -> Input:
+    """The same for one target, whose way of speaking its resources take. Raises ManifestError."""
+    fitting = for_target(target, read.loaded.resources, read.stack)
     return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
 
 

@@ -47,7 +47,7 @@ def plan(
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load(paths, project, stack)
+        read = opt.fitted(opt.load(paths, project, stack), seen.target)
     else:
         read = opt.load_for(target, paths, project, stack)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])

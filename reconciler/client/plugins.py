@@ -253,7 +253,7 @@ def _built_in(name: str, check: bool) -> TargetInfo:
         try:
             resolve()
         except ReconcilerError as error:
-            why = error.what
+            why = f"{error.what}: {error.why}" if error.why else error.what
     return TargetInfo(name, "built-in", not why, why, "reconciler")
 
 

@@ -52,7 +52,7 @@ def make_plan(
 
 def assemble(target: str, steps: Sequence[Step], *, stack: str = "") -> Plan:
     """The plan of these steps, with what concerns all of them said once."""
-    return Plan(target, tuple(steps), stack=stack, notes=_notes(steps))
+    return Plan(target, tuple(steps), stack=stack, notes=(*_notes(steps), *_unmarked(steps)))
 
 
 def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "") -> Plan:
@@ -73,7 +73,7 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str 
                 protected=resource.lifecycle.prevent_destroy,
             )
         steps.append(step)
-    return Plan(snapshot.target, tuple(steps), stack=stack)
+    return Plan(snapshot.target, tuple(steps), stack=stack, notes=_unmarked(steps))
 
 
 def make_step(resource: Resource, live: Live | None, *, resend: bool = False) -> Step:
@@ -214,6 +214,14 @@ def _notes(steps: Sequence[Step]) -> tuple[str, ...]:
     if untold:
         notes.append(f"the target does not tell, and so it cannot be compared: {', '.join(untold)}")
     return tuple(notes)
+
+
+def _unmarked(steps: Sequence[Step]) -> tuple[str, ...]:
+    """That nobody can tell whose they are, where something of a plugin's target is changed or deleted."""
+    touched = (Action.UPDATE, Action.REPLACE, Action.DELETE)
+    if not any(s.address.dialect == "plugin" and s.action in touched for s in steps):
+        return ()
+    return ("the target keeps no marker of ownership: what has a name of these manifests counts as theirs",)
 
 
 def _pattern(skipped: Skipped) -> str:

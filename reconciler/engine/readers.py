@@ -68,7 +68,7 @@ def read_live(
         case "Model":
             # LIST shows the whole of a model: nothing more to ask.
             return None if summary is None else Live(resource.address, dict(summary))
-        case _ if resource.address.dialect == "plugin":
+        case _ if resource.address.dialect.startswith("plugin"):
             return _plugin_endpoint(client, resource, summary)
         case _:
             return _endpoint(client, resource, summary, permissions)

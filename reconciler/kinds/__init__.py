@@ -108,6 +108,7 @@ def kind(name: str, dialect: str = "") -> Kind:
         ("Endpoint", ""): (endpoint, endpoint_calls, "Endpoint"),
         # What an endpoint's settings are is the plugin's affair: they are compared as a deployment's are.
         ("Endpoint", "plugin"): (plugin_endpoint, plugin_endpoint, "Deployment"),
+        ("Endpoint", deployment.MARKED): (plugin_endpoint, plugin_endpoint, "Deployment"),
         ("Deployment", dialect): (deployment, deployment, "Deployment"),
         ("Model", dialect): (model, model, "Model"),
     }
