@@ -20,7 +20,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from reconciler.client.answers import clean, joined
-from reconciler.client.auth import Anonymous, Credentials, Login, Token
+from reconciler.client.auth import Anonymous, Credentials, Login, Token, client_certificate
 from reconciler.client.base import BaseDeploymentClient
 from reconciler.client.http import HttpSession, quote, seconds_from_environment
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
@@ -348,7 +348,7 @@ def _setting(name: str) -> str:
 class _TlsAdapter(HTTPAdapter):
     """The network, with a bundle and a client certificate of its own."""
 
-    def __init__(self, pool_size: int, verify: str | bool | None, cert: str | None) -> None:
+    def __init__(self, pool_size: int, verify: str | bool | None, cert: str | tuple[str, str] | None) -> None:
         super().__init__(pool_connections=4, pool_maxsize=max(1, pool_size))
         self._verify, self._cert = verify, cert
 
@@ -372,4 +372,4 @@ def _own_tls(pool_size: int) -> BaseAdapter | None:
             raise UsageError(f"there is no certificate at {path}")
     if not (bundle or cert or is_open):
         return None
-    return _TlsAdapter(pool_size, False if is_open else (bundle or None), cert or None)
+    return _TlsAdapter(pool_size, False if is_open else (bundle or None), cert or client_certificate())

@@ -113,6 +113,7 @@ METHODS: dict[str, Call] = {
 ASKING: dict[str, Callable[[Any], Any]] = {
     "get_endpoint": lambda c: c.get_endpoint("chat"),
     "list_endpoints": lambda c: c.list_endpoints(),
+    "prove_login": lambda c: c.prove_login(),
     "predict": lambda c: c.predict(endpoint="chat", inputs={**HELLO, "temperature": 0.5}),
     "predict_stream": lambda c: list(c.predict_stream(endpoint="chat", inputs=HELLO)),
 }
@@ -125,7 +126,7 @@ CLASSES = {
 SILENT = {"close", "explain"} | {
     name for name in dir(DatabricksDeploymentClient) if name.endswith(("_deployment", "_deployments"))
 }
-_READ_ONLY = SILENT | {"create_endpoint", "update_endpoint", "delete_endpoint"}
+_READ_ONLY = SILENT | {"login", "create_endpoint", "update_endpoint", "delete_endpoint"}
 
 
 def _request(request: Any, host: str) -> Any:
