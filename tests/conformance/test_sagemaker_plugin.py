@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 pytestmark = pytest.mark.conformance
 
@@ -25,6 +26,7 @@ spec:
   config:
     execution_role_arn: ${{env:ROLE_ARN}}
     image_url: 123456789012.dkr.ecr.us-east-1.amazonaws.com/serving:1
+    tags: {{team: ml}}
     bucket: models
     region_name: us-east-1
     instance_type: ml.m4.xlarge
@@ -83,6 +85,21 @@ class Cloud:
     def endpoints(self) -> list[str]:
         return [e["EndpointName"] for e in self.sagemaker.list_endpoints()["Endpoints"]]
 
+    def tags(self) -> dict[str, str]:
+        """The live endpoint's tags, as SageMaker keeps them."""
+        arn = self.sagemaker.describe_endpoint(EndpointName="fraud")["EndpointArn"]
+        return {tag["Key"]: tag["Value"] for tag in self.sagemaker.list_tags(ResourceArn=arn)["Tags"]}
+
+    def add_others(self, count: int) -> None:
+        """Endpoints that no manifest names."""
+        self.sagemaker.create_model(ModelName="other", ExecutionRoleArn=self.environment["ROLE_ARN"])
+        variant = {"VariantName": "v", "ModelName": "other", "InstanceType": "ml.m4.xlarge"}
+        self.sagemaker.create_endpoint_config(
+            EndpointConfigName="other", ProductionVariants=[{**variant, "InitialInstanceCount": 1}]
+        )
+        for number in range(count):
+            self.sagemaker.create_endpoint(EndpointName=f"other-{number}", EndpointConfigName="other")
+
     def instances(self) -> int:
         """How many instances the live endpoint's configuration asks for."""
         config = self.sagemaker.describe_endpoint(EndpointName="fraud")["EndpointConfigName"]
@@ -92,6 +109,7 @@ class Cloud:
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    from moto.sagemaker.models import PAGINATION_MODEL
     from moto.sagemaker.responses import SageMakerResponse
     from moto.server import ThreadedMotoServer
 
@@ -103,11 +121,15 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         return json.dumps({"EndpointArn": endpoint.arn})
 
     monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
+    # AWS gives ten where nothing is said (API reference, ListEndpoints); moto a hundred.
+    monkeypatch.setitem(PAGINATION_MODEL["list_endpoints"], "limit_default", 10)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
-        yield Cloud(tmp_path, f"http://{host}:{port}")
+        url = f"http://{host}:{port}"
+        requests.post(f"{url}/moto-api/reset", timeout=10).raise_for_status()
+        yield Cloud(tmp_path, url)
     finally:
         server.stop()
 
@@ -116,17 +138,34 @@ def test_create_plan_empty_update_delete(cloud: Cloud) -> None:
     assert cloud.run("apply", "--auto-approve")["converged"] is True
     assert cloud.endpoints() == ["fraud"]
     assert cloud.instances() == 1
+    # It takes tags and does not tell them: no marker could be read back, so none was sent.
+    assert cloud.tags() == {"team": "ml", "app_name": "fraud", "model_uri": "model"}
 
     plan = cloud.run("plan", "--detailed-exitcode")
     assert plan["summary"]["no_op"] == 1
     untold = {s["path"] for s in plan["steps"][0]["skipped"] if s["reason"] == "not_echoed"}
-    assert {"model_uri", "config.instance_count"} <= untold, "the plan says what it cannot compare"
+    assert {"model_uri", "config.instance_count", "config.tags"} <= untold, (
+        "the plan says what it cannot compare"
+    )
     assert any("config.instance_count" in note for note in plan["notes"])
 
     cloud.write(count=2)
+    again = cloud.run("plan", "--resend-secrets", "--stack", "shop")
+    assert any("no marker of ownership" in note for note in again["notes"])
     assert cloud.run("apply", "--auto-approve", "--resend-secrets")["converged"] is True
     assert cloud.instances() == 2
 
     cloud.run("destroy", "--auto-approve")
     assert cloud.endpoints() == []
     assert cloud.run("plan", "--detailed-exitcode", code=2)["summary"]["create"] == 1
+
+
+def test_one_beyond_the_first_page_of_the_list_is_seen(cloud: Cloud) -> None:
+    cloud.add_others(10)
+    assert cloud.run("plan", "--detailed-exitcode", code=2)["summary"]["create"] == 1
+    assert cloud.run("apply", "--auto-approve")["converged"] is True
+    assert "fraud" not in cloud.endpoints(), "as mlflow's client lists them"
+    assert cloud.run("plan", "--detailed-exitcode")["summary"]["no_op"] == 1
+    cloud.run("destroy", "--auto-approve")
+    names = [e["EndpointName"] for e in cloud.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]]
+    assert sorted(names) == sorted(f"other-{number}" for number in range(10))
