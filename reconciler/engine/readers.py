@@ -19,13 +19,13 @@ _PAGE = 10
 
 def list_names(client: Any, name: str, desired: Sequence[Resource]) -> Mapping[str, Mapping[str, Any]]:
     """Name → what LIST says of it, for all resources of one kind: one request for endpoints and models, one
-    for each endpoint of the target that deployments of ``desired`` belong to.
+    for each endpoint of the target that deployments of ``desired`` belong to (without any: for all).
 
     Raises TargetError when the list cannot be read.
     """
     match name:
         case "Deployment":
-            wheres = dict.fromkeys(resource.spec.get("endpoint") for resource in desired)
+            wheres = dict.fromkeys(resource.spec.get("endpoint") for resource in desired) or {None: None}
             return {_name_of(item): item for where in wheres for item in _listed(client, where)}
         case "Model":
             answer = client.list_endpoints()

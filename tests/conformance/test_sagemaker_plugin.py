@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -81,6 +82,34 @@ class Cloud:
         )
         assert done.returncode == code, done.stdout + done.stderr
         return json.loads(done.stdout[done.stdout.index("{") :])
+
+    def show(self, *words: str) -> str:
+        """What a command prints that takes no manifests."""
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *words, *_TARGET],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def will_answer(self, body: Any) -> None:
+        """The next query of a model gets this answer."""
+        result = {"Body": json.dumps(body), "ContentType": "application/json"}
+        more = {"InvokedProductionVariant": "v", "CustomAttributes": ""}
+        url = f"{self.environment['AWS_ENDPOINT_URL']}/moto-api/static/sagemaker/endpoint-results"
+        requests.post(url, json={"results": [{**result, **more}]}, timeout=10).raise_for_status()
+
+    def asked_last(self) -> Any:
+        """What the endpoint was sent."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.sagemakerruntime.models import sagemakerruntime_backends
+
+        [answered] = sagemakerruntime_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].results.values()
+        return json.loads(json.loads(base64.b64decode(list(answered)[-1]))["Body"])
 
     def endpoints(self) -> list[str]:
         return [e["EndpointName"] for e in self.sagemaker.list_endpoints()["Endpoints"]]
@@ -169,3 +198,22 @@ def test_one_beyond_the_first_page_of_the_list_is_seen(cloud: Cloud) -> None:
     cloud.run("destroy", "--auto-approve")
     names = [e["EndpointName"] for e in cloud.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]]
     assert sorted(names) == sorted(f"other-{number}" for number in range(10))
+
+
+def test_get_and_query(cloud: Cloud) -> None:
+    cloud.run("apply", "--auto-approve")
+    assert "Deployment/fraud" in cloud.show("get")
+    shown = json.loads(cloud.show("get", "fraud", "-o", "json"))
+    assert (shown["EndpointName"], shown["EndpointStatus"]) == ("fraud", "InService")
+    assert "EndpointName: fraud" in cloud.show("get", "fraud")
+    table = {"columns": ["a"], "index": [0, 1], "data": [[1], [2]]}
+    for asked, sent in (
+        ([[1], [2]], {"instances": [[1], [2]]}),
+        ({"dataframe_split": table}, {"dataframe_split": table}),
+        ({"dataframe_records": [{"a": 1}, {"a": 2}]}, {"dataframe_split": table}),
+    ):
+        cloud.will_answer({"predictions": [1, 2]})
+        (cloud.folder / "q.json").write_text(json.dumps(asked))
+        shown = cloud.show("query", "Deployment/fraud", "--json", "q.json")
+        assert json.loads(shown)["predictions"] == [1, 2]
+        assert cloud.asked_last() == sent

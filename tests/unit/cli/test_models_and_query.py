@@ -269,7 +269,11 @@ def test_get_and_query_on_a_plugins_target(
     assert json.loads(capsys.readouterr().out) == {"name": "d", "config": {"replicas": 2}}
     assert main(["get", "Endpoint/e", "-o", "json", *on]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "t"
-    for address, expected in (("Deployment/d", ["d", None, 7]), ("Endpoint/e", [None, "e", 7])):
+    for address, expected in (
+        ("Deployment/d", ["d", None, 7]),
+        ("d", ["d", None, 7]),
+        ("Endpoint/e", [None, "e", 7]),
+    ):
         assert main(["query", address, "--json", "q.json", *on]) == 0
         assert json.loads(capsys.readouterr().out)["predictions"] == expected
     assert main(["query", "Deployment/d", "--json", "q.json", "--stream", "-o", "json", *on]) == 0
