@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Annotated
 
 import typer
@@ -24,7 +26,8 @@ def targets(check: Check = True, output: opt.Output = opt.Format.TEXT) -> int:
     from reconciler.client.plugins import TargetInfo, available_targets
 
     local = TargetInfo("local", "built-in", True, "", "reconciler")
-    found = sorted([local, *available_targets(check=check)])
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print while it is loaded
+        found = sorted([local, *available_targets(check=check)])
     if output is opt.Format.JSON:
         answer_json(
             [

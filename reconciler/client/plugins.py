@@ -200,7 +200,7 @@ def _loaded(entry: EntryPoint) -> Any:
             why=str(error),
             fix="install mlflow: this plugin is written for its base class" if is_mlflow else "",
         ) from error
-    except Exception as error:  # whatever the plugin's own code raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the plugin's own code raises while it is imported
         raise UsageError(
             f"the plugin for {entry.name!r} cannot be loaded",
             where=entry.value,

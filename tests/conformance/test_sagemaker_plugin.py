@@ -81,7 +81,7 @@ class Cloud:
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout[done.stdout.index("{") :])
+        return json.loads(done.stdout)
 
     def show(self, *words: str) -> str:
         """What a command prints that takes no manifests."""

@@ -295,7 +295,7 @@ def test_targets_says_why_something_is_not_available(
         monkeypatch.delenv(f"DATABRICKS_{name}", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    install(tmp_path, "good", GOOD)
+    install(tmp_path, "good", "print('hello')" + GOOD)
     install(tmp_path, "half", GOOD.replace("def target_help", "def other"))
     install(tmp_path, "gone", "import no_such_thing")
 
