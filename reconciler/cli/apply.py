@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -50,6 +51,7 @@ def apply(
     no_wait: NoWait = False,
     resend_secrets: opt.Resend = None,
     check_models: opt.CheckModels = False,
+    adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Make the live side as the manifests say: plan, ask, act, wait until live, and prove the result.
@@ -57,13 +59,13 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
-    read = opt.load_for(target, paths, project, stack)
+    read = opt.load_for(target, paths, project, stack, makes_key=True)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import make_plan
 
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
+        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=adopt)
 
     return _act(
         read, planned, output, auto_approve, parallelism, wait_timeout, no_wait, verbose, check_models
@@ -78,11 +80,12 @@ def destroy(
     output: opt.Output = opt.Format.TEXT,
     auto_approve: AutoApprove = False,
     parallelism: Parallelism = 8,
+    adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
 ) -> int:
-    """Delete the endpoints that the manifests name, and nothing else.
+    """Delete what the manifests name, and nothing else.
 
-    Refused for what lifecycle.prevent_destroy protects.
+    Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
     read = opt.load_for(target, paths, project, stack, allow_unset=True)
@@ -90,9 +93,9 @@ def destroy(
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy
 
-        return plan_destroy(read.loaded.resources, snapshot, stack=read.stack)
+        return plan_destroy(read.loaded.resources, snapshot, stack=read.stack, adopt=adopt)
 
-    return _act(read, planned, output, auto_approve, parallelism, "45m", False, verbose)
+    return _act(read, planned, output, auto_approve, parallelism, "45m", False, verbose, deleting=True)
 
 
 def _act(
@@ -105,6 +108,7 @@ def _act(
     no_wait: bool,
     verbose: bool,
     check_models: bool = False,
+    deleting: bool = False,
 ) -> int:
     from reconciler.cli.plan import show
     from reconciler.engine.apply import apply as carry_out
@@ -113,6 +117,7 @@ def _act(
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.targets import connect, describe
 
+    gc.enable()  # it may wait for an hour
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
     stop = threading.Event()
     with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
@@ -121,7 +126,9 @@ def _act(
         if check_models:
             opt.check_models(read)
         resources = read.loaded.resources
-        snapshot = read_snapshot(client, resources, target=read.target, taken_at=opt.taken_at())
+        snapshot = read_snapshot(
+            client, resources, target=read.target, taken_at=opt.taken_at(), deleting=deleting
+        )
         plan = planned(snapshot)
         if output is opt.Format.TEXT:
             show(plan, output, verbose=verbose)
@@ -195,7 +202,7 @@ def _ask(plan: Plan, target: str) -> None:
     """Ask before acting. Raises RefusedError without a terminal, UsageError when the answer is no."""
     counts = ", ".join(
         f"{plan.count(action)} to {action.value}"
-        for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
+        for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.ADOPT, Action.DELETE)
         if plan.count(action)
     )
     if not opt.is_interactive():

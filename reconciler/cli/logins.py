@@ -55,6 +55,14 @@ def gateway(report: Report, target: str) -> None:
         _prove(report, client)
 
 
+def mlflow_gateway(report: Report, target: str) -> None:
+    """The AI Gateway in a tracking server: the login of MLflow's users, as for the other one."""
+    from reconciler.client.gateway import MlflowGatewayClient
+
+    with MlflowGatewayClient(target, pool_size=1) as client:
+        _prove(report, client)
+
+
 def openai(report: Report, target: str) -> None:
     """OpenAI or Azure OpenAI: no route says whose a key is; an organization and a project may be set."""
     from reconciler.client.openai import OpenAIDeploymentClient
@@ -76,6 +84,7 @@ def plugin(report: Report, target: str) -> None:
 LOGINS: Mapping[str, Callable[[Report, str], None]] = {
     "databricks": databricks,
     "gateway": gateway,
+    "mlflow-gateway": mlflow_gateway,
     "openai": openai,
     "plugin": plugin,
 }

@@ -8,20 +8,25 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from reconciler.cli.output import know, tell
-from reconciler.errors import UsageError, UserError
-from reconciler.targets import HOW_TO_TRY, for_target
+from reconciler.errors import ReconcilerError, UsageError, UserError
+from reconciler.targets import HOW_TO_TRY, connect, family, for_target
 from reconciler.values import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.manifest.document import Loaded
     from reconciler.manifest.project import Project
+    from reconciler.seal import SealKey
+    from reconciler.values import Resource
 
 __all__ = [
+    "Adopt",
     "CheckModels",
     "DetailedExitcode",
     "Format",
@@ -35,13 +40,15 @@ __all__ = [
     "Verbose",
     "check_models",
     "find_target",
-    "fitted",
     "load",
     "load_for",
     "parse_duration",
     "parse_resend",
     "taken_at",
 ]
+
+
+_AHEAD_POOL: Final = 8  # connections; a gateway's plan reads a handful of lists
 
 
 class Format(enum.StrEnum):
@@ -89,6 +96,10 @@ Resend = Annotated[
     ),
 ]
 
+Adopt = Annotated[
+    bool,
+    typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
+]
 CheckModels = Annotated[
     bool,
     typer.Option(
@@ -145,24 +156,52 @@ def load_for(
     stack: str | None,
     *,
     allow_unset: bool = False,
+    makes_key: bool = False,
+    is_told: bool = False,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result.
+    """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
+    fingerprints is made when there is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
     target = find_target(target_option, _project(project_file))
     try:
         read = load(paths, project_file, stack, allow_unset=allow_unset)
-        return fitted(read, target)
+        key = _seal_key(read.loaded.resources, makes_key)
+        fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
     except UserError:
-        tell(f"target: {target}")
+        if not is_told:
+            tell(f"target: {target}")
         raise
-
-
-def fitted(read: Input, target: str) -> Input:
-    """The same for one target, whose way of speaking its resources take. Raises ManifestError."""
-    fitting = for_target(target, read.loaded.resources, read.stack)
     return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+
+
+def read_ahead(target_option: str | None, project_file: str | None) -> Any:
+    """A client whose reading has begun, for a target where that saves time; else None. The caller closes it.
+
+    What is wrong with target or login is found again, and told, when the command itself comes to it.
+    """
+    try:
+        target = find_target(target_option, _project(project_file))
+        if family(target) != "mlflow-gateway":
+            return None
+        client = connect(target, pool_size=_AHEAD_POOL)
+    except ReconcilerError:
+        return None
+    client.read_ahead()
+    return client
+
+
+def _seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
+    """The key for fingerprints, when something needs one."""
+    if not any(resource.address.kind == "GatewaySecret" for resource in resources):
+        return None
+    from reconciler.seal import load_key
+
+    key = load_key(os.environ, make=make)
+    if key is not None:
+        know([key.key])
+    return key
 
 
 def check_models(read: Input) -> None:
@@ -170,7 +209,6 @@ def check_models(read: Input) -> None:
     from reconciler.engine.readers import list_names
     from reconciler.errors import ManifestError
     from reconciler.kinds.external_models import missing_models, names_a_model
-    from reconciler.targets import connect
 
     if not names_a_model(read.loaded.resources):
         return

@@ -34,6 +34,7 @@ def plan(
         typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
     ] = None,
     check_models: opt.CheckModels = False,
+    adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
@@ -44,18 +45,19 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, refusals
 
+    ahead = opt.read_ahead(target, project) if snapshot is None else None
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.fitted(opt.load(paths, project, stack), seen.target)
+        read = opt.load_for(seen.target, paths, project, stack, is_told=True)
     else:
         read = opt.load_for(target, paths, project, stack)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         read.tell_warnings()
-        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
+        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
     else:
-        seen, made = _live(read, resend, check_models)
+        seen, made = _live(read, resend, check_models, adopt, ahead)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -66,13 +68,15 @@ def plan(
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
-def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> tuple[Snapshot, Plan]:
+def _live(
+    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool, ahead: Any
+) -> tuple[Snapshot, Plan]:
     """Read and plan; the first line on stderr says which target it is."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+    with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if check_models:
@@ -84,6 +88,7 @@ def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> t
             taken_at=opt.taken_at(),
             stack=read.stack,
             resend=resend,
+            adopt=adopt,
         )
 
 

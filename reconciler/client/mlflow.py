@@ -27,7 +27,15 @@ from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts
 from reconciler.errors import AnswerLost, BadAnswer, ReconcilerError, TransportError, UsageError
 from reconciler.values import Secret
 
-__all__ = ["Endpoint", "EndpointModelInfo", "Limit", "MlflowDeploymentClient"]
+__all__ = [
+    "Endpoint",
+    "EndpointModelInfo",
+    "Limit",
+    "MlflowDeploymentClient",
+    "own_tls",
+    "tracking_credentials",
+    "tracking_login",
+]
 
 _ENDPOINTS = "/api/2.0/endpoints/"  # with the slash: the gateway sends other spellings elsewhere
 _READ_TIMEOUT = "MLFLOW_DEPLOYMENT_CLIENT_HTTP_REQUEST_TIMEOUT"
@@ -99,8 +107,8 @@ class MlflowDeploymentClient(BaseDeploymentClient):
         super().__init__(target_uri)
         self.http = HttpSession(
             target_uri,
-            credentials=credentials if credentials is not None else _credentials(),
-            adapter=adapter if adapter is not None else _own_tls(pool_size),
+            credentials=credentials if credentials is not None else tracking_credentials(),
+            adapter=adapter if adapter is not None else own_tls(pool_size),
             pool_size=pool_size,
             stop=stop,
         )
@@ -127,12 +135,7 @@ class MlflowDeploymentClient(BaseDeploymentClient):
 
     def login(self) -> Login:
         """How requests are signed, for people; asks nobody."""
-        credentials = self.http.credentials or Anonymous()
-        if isinstance(credentials, _UserAndPassword):
-            return Login(self.host, credentials, "basic", credentials.source, credentials.settings)
-        if isinstance(credentials, Anonymous):
-            return Login(self.host, credentials, "none", "nowhere")
-        return Login(self.host, credentials, "token", "the environment", (credentials.describe(),))
+        return tracking_login(self.host, self.http.credentials)
 
     def prove_login(self) -> str:
         """One read, of the first page of endpoints; says what was asked. Raises when it is refused."""
@@ -319,7 +322,8 @@ class _UserAndPassword(Credentials):
         return f"{' and '.join(self.settings)} of {self.source}"
 
 
-def _credentials() -> Credentials:
+def tracking_credentials() -> Credentials:
+    """The login for an MLflow server: of the environment or ~/.mlflow/credentials, else Anonymous."""
     user, password = _setting("USERNAME"), _setting("PASSWORD")
     source, settings = "the environment", _VARIABLES
     if not (user and password):
@@ -341,6 +345,15 @@ def _credentials() -> Credentials:
     return Token(token, "MLFLOW_TRACKING_TOKEN") if token else Anonymous()
 
 
+def tracking_login(host: str, credentials: Credentials | None) -> Login:
+    """How these credentials were found, for people."""
+    if isinstance(credentials, _UserAndPassword):
+        return Login(host, credentials, "basic", credentials.source, credentials.settings)
+    if credentials is None or isinstance(credentials, Anonymous):
+        return Login(host, Anonymous(), "none", "nowhere")
+    return Login(host, credentials, "token", "the environment", (credentials.describe(),))
+
+
 def _setting(name: str) -> str:
     return os.environ.get(f"MLFLOW_TRACKING_{name}", "").strip()
 
@@ -360,7 +373,8 @@ class _TlsAdapter(HTTPAdapter):
         return super().send(request, *arguments, **options)
 
 
-def _own_tls(pool_size: int) -> BaseAdapter | None:
+def own_tls(pool_size: int) -> BaseAdapter | None:
+    """The network with MLflow's own settings for TLS; None when there are none. Raises UsageError."""
     bundle, cert = _setting("SERVER_CERT_PATH"), _setting("CLIENT_CERT_PATH")
     is_open = _setting("INSECURE_TLS").lower() in {"true", "1"}
     if bundle and is_open:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError
 from reconciler.kinds.deployment import owner_of
 from reconciler.values import STACK_TAG, Action, Plan, Step
@@ -11,6 +13,8 @@ __all__ = ["failures", "refusals"]
 
 def refusals(plan: Plan) -> RefusedError | None:
     """Why this plan may not be applied as a whole; None when it may."""
+    if refused := [step for step in plan.steps if step.refusal]:
+        return _refused(refused)
     protected = [s for s in plan.steps if s.protected and s.action in (Action.DELETE, Action.REPLACE)]
     if not protected:
         return _foreign(plan)
@@ -37,6 +41,17 @@ def _foreign(plan: Plan) -> RefusedError | None:
         why=f"its tag {STACK_TAG} says so, and {mine}",
         fix="give it another name in the manifest, or run with --stack and that name if it is yours",
     )
+
+
+def _refused(steps: Sequence[Step]) -> RefusedError:
+    """One error of all of them; what is the same for several is said once."""
+    parts: dict[str, dict[str, None]] = {"": {}, "why: ": {}, "next: ": {}}
+    for step in steps:
+        for line in step.refusal.splitlines():
+            start = next((start for start in ("why: ", "next: ") if line.startswith(start)), "")
+            where = f"{step.source}: " if step.source and not start else ""
+            parts[start][where + line.removeprefix(start)] = None
+    return RefusedError("\n".join(parts[""]), why="; ".join(parts["why: "]), fix="; ".join(parts["next: "]))
 
 
 def _sentence(step: Step) -> str:

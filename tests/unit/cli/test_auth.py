@@ -232,6 +232,19 @@ def test_the_login_of_a_gateway(
         assert secret not in out + err
 
 
+def test_the_login_of_a_tracking_servers_gateway(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    _basic(folder, monkeypatch)
+    assert main(["auth", "check", "-t", f"mlflow-gateway+{server.url}"]) == 0
+    out, err = capsys.readouterr()
+    found = rows(out)
+    assert (found["way"], found["as"], found["host"]) == ("basic (user and password)", "ann", server.url)
+    assert found["proved by"] == "GET /api/3.0/mlflow/gateway/endpoints/list: 0 endpoints"
+    assert [seen.path for seen in server.seen] == ["/api/3.0/mlflow/gateway/endpoints/list"]
+    assert CANARY not in out + err
+
+
 def test_a_gateway_that_refuses_the_login(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
@@ -378,4 +391,6 @@ def test_a_plugin_that_cannot_be_loaded_is_named(
 
 
 def test_every_family_of_targets_has_its_login() -> None:
-    assert {family(t) for t in ("databricks", "openai", "http://h", "x:/")} == set(LOGINS)
+    assert {family(t) for t in ("databricks", "openai", "http://h", "mlflow-gateway+http://h", "x:/")} == set(
+        LOGINS
+    )
