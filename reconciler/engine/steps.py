@@ -33,6 +33,8 @@ _TRIES = 3
 
 LOG_LINES = 20
 
+_GONE = "it was deleted, or made anew, since it was read"
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -239,11 +241,15 @@ class StepRun:
             except AlreadyExists as error:
                 self._appeared(call, error)
                 return done("there already, with the same content")
-            except NotFound:
-                if call.method != "DELETE":
-                    self._failed(call, began)
-                    raise
-                return done("gone already")
+            except NotFound as error:
+                if call.method == "DELETE":
+                    return done("gone already")
+                self._failed(call, began)
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # else it is the route that is missing
+                    raise _Ended(
+                        StepStatus.FAILED, f"{_GONE}\nwhy: {error.message}\nnext: plan again"
+                    ) from None
+                raise
             except Conflict:
                 if not (call.needs_settled and self.waits and attempt < _TRIES):
                     self._failed(call, began)

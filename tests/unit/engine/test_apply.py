@@ -433,3 +433,27 @@ def test_reading_and_planning_side_by_side_gives_the_same_plan(bench: Bench) -> 
 
     assert plan == make_plan(wanted, snapshot, stack="s", resend=True)
     assert [step.action.value for step in plan.steps] == ["create", "update", "update", "no_op"]
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("tags", {"team": "b"}),
+        ("config", custom("2")),
+        ("permissions", [{"group_name": "users", "permission_level": "CAN_QUERY"}]),
+    ],
+)
+def test_what_goes_away_before_the_write_is_said_to_be_gone(bench: Bench, section: str, value: Any) -> None:
+    before = {"config": custom(), "tags": {"team": "a"}}
+    bench.apply(endpoint(**before))
+
+    def delete(request: Request) -> Response | None:
+        if request.method != "GET":
+            bench.by_hand.delete_endpoint("chat")
+        return None
+
+    bench.wire.before = delete
+    outcome = bench.apply(endpoint(**{**before, section: value})).outcomes[0]
+    assert outcome.status is StepStatus.FAILED
+    assert outcome.error.startswith("it was deleted, or made anew, since it was read\nwhy: ")
+    assert outcome.error.endswith("next: plan again")
