@@ -46,8 +46,9 @@ bench: $(VENV)/.installed-dev
 accept-update: $(VENV)/.installed-dev
 	ACCEPT_UPDATE=1 $(BIN)/python -m pytest tests/acceptance
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.faults
 
 clean:
 	rm -rf $(VENV) .reconciler build dist

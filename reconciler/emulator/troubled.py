@@ -34,6 +34,7 @@ _STATUSES: Final = {
     409: ("RESOURCE_CONFLICT", "The endpoint is currently updating."),
     429: ("REQUEST_LIMIT_EXCEEDED", "The rate limit of this workspace was exceeded."),
     500: ("INTERNAL_ERROR", "The server failed."),
+    502: ("BAD_GATEWAY", "The gateway had no answer."),
     503: ("TEMPORARILY_UNAVAILABLE", "The service is not available at the moment."),
 }
 _PAGE: Final = (
