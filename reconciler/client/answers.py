@@ -8,17 +8,13 @@ the kept request.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import json
 import re
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any, TypeVar, cast
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import requests.exceptions as rx
@@ -27,7 +23,7 @@ from urllib3.response import HTTPResponse
 
 from reconciler import errors
 from reconciler.client.pacing import Repeats, seconds_asked
-from reconciler.values import MASK
+from reconciler.client.secrecy import cleared, masked, scrub, secrets_in_header
 
 __all__ = [
     "MAX_ANSWER",
@@ -37,6 +33,7 @@ __all__ = [
     "chunks",
     "clean",
     "joined",
+    "masked",
     "no_answer",
     "parse",
     "read",
@@ -52,7 +49,6 @@ _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
 _MAX_MESSAGE = 2000  # characters
 _TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
 _NO_HANDSHAKE = re.compile("ALERT_(HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)")
-_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key"})
 _READ_LIVE = "read the live side to see whether it was carried out"
 
 _E = TypeVar("_E", bound=errors.ReconcilerError)
@@ -63,7 +59,8 @@ class Asked:
     """One request over all its tries.
 
     ``host`` and ``who`` (the credentials, described) are for the texts of errors. ``safe``: repeating it
-    does no harm. ``timeout``: seconds without a byte. ``secrets``: masked in whatever becomes an error.
+    does no harm. ``timeout``: seconds without a byte. ``sent``: the body as it was given, its secrets still
+    typed. ``secrets``: masked in whatever becomes an error.
     """
 
     method: str
@@ -72,6 +69,7 @@ class Asked:
     host: str
     who: str
     body: bytes | None = field(repr=False)
+    sent: Any = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     timeout: float
     safe: bool
@@ -197,7 +195,7 @@ def parse(decoder: json.JSONDecoder, asked: Asked, response: requests.Response, 
         return decoder.decode(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         scrub(response.request)
-        content = _cleared(response, content, asked.secrets)
+        content = cleared(response, content, asked.secrets)
         what = f"the answer is {_not_json(response, content)}"
         raise _unreadable(asked, what, _JSONError, response, content, kind="unreadable") from None
 
@@ -218,7 +216,7 @@ _BY_STATUS: dict[int, tuple[type[errors.APIError], str]] = {
 def refusal(asked: Asked, response: requests.Response, content: bytes) -> Failed:
     """What an answer with a status of 300 or more means."""
     status = response.status_code
-    content = _cleared(response, content, asked.secrets)
+    content = cleared(response, content, asked.secrets)
     if status < 400:
         target = clean(_host_of(response.headers.get("Location", "")) or asked.host, 200)
         what = f"HTTP {status} sends the request on to {target}; it was not followed"
@@ -366,44 +364,4 @@ def reason_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The innermost reason in a few words, secrets masked."""
     innermost = list(_chain(error))[-1]
     text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return clean(_masked(str(text).encode("utf-8", "replace"), secrets).decode("utf-8", "replace"), 300)
-
-
-# -- secrets ---------------------------------------------------------------------------------------------
-
-
-def scrub(request: Any) -> None:
-    """Take credentials and the body out of a request that an exception or a response still holds."""
-    for name in request.headers or ():
-        if name.lower() in _CREDENTIAL_HEADERS:
-            request.headers[name] = MASK
-    request.body = None
-
-
-def secrets_in_header(value: str) -> set[str]:
-    """What must never be shown of a credential header: its last word, for Basic the password too."""
-    scheme, _, rest = value.strip().partition(" ")
-    found = {rest or scheme}
-    if scheme.lower() == "basic":
-        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
-            found.add(base64.b64decode(rest).decode().partition(":")[2])
-    return found
-
-
-def _cleared(response: requests.Response, content: bytes, secrets: Iterable[str]) -> bytes:
-    """Mask the secrets in an answer's headers (in place) and body."""
-    for name, value in response.headers.items():
-        masked = _masked(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
-        if masked != value:
-            response.headers[name] = masked
-    return _masked(content, secrets)
-
-
-def _masked(content: bytes, secrets: Iterable[str]) -> bytes:
-    # A server may echo what it refuses, as it came or in the spelling of its own format.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) < 4:  # masking "a" would tell more than it hides
-            continue
-        for form in {secret, json.dumps(secret)[1:-1], quote_plus(secret), escape(secret)}:
-            content = content.replace(form.encode("utf-8", "replace"), MASK.encode())
-    return content
+    return clean(masked(str(text).encode("utf-8", "replace"), secrets).decode("utf-8", "replace"), 300)
