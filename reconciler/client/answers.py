@@ -24,6 +24,7 @@ from urllib3.response import HTTPResponse
 from reconciler import errors
 from reconciler.client.pacing import Repeats, seconds_asked
 from reconciler.client.secrecy import cleared, masked, scrub, secrets_in_header
+from reconciler.client.untrusted import Unreadable, read_json
 
 __all__ = [
     "MAX_ANSWER",
@@ -43,7 +44,9 @@ __all__ = [
     "secrets_in_header",
 ]
 
-MAX_ANSWER = 64 * 1024 * 1024  # bytes, decoded; a list of 1,000 endpoints is about 1 MB
+MAX_ANSWER = (
+    64 * 1024 * 1024
+)  # bytes, decoded, of an answer to a query; those of the API: untrusted.MAX_BYTES
 NOT_JSON = "not JSON"  # how the message of an error begins whose body was not the API's
 _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
 _MAX_MESSAGE = 2000  # characters
@@ -59,8 +62,9 @@ class Asked:
     """One request over all its tries.
 
     ``host`` and ``who`` (the credentials, described) are for the texts of errors. ``safe``: repeating it
-    does no harm. ``timeout``: seconds without a byte. ``sent``: the body as it was given, its secrets still
-    typed. ``secrets``: masked in whatever becomes an error.
+    does no harm. ``is_query``: a question to an endpoint, not to the API. ``timeout``: seconds without a
+    byte. ``sent``: the body as it was given, its secrets still typed. ``secrets``: masked in whatever becomes
+    an error.
     """
 
     method: str
@@ -75,6 +79,7 @@ class Asked:
     safe: bool
     stream: bool
     text: bool
+    is_query: bool
     repeats: Repeats
     secrets: set[str] = field(default_factory=set, repr=False)
 
@@ -107,7 +112,11 @@ class Failed(Exception):
 
 
 class _TooLong(OSError):
-    """More bytes than any answer of the API has."""
+    """More bytes than such an answer has."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"it is longer than {limit // 1024 // 1024} MB")
 
 
 class _JSONError(rx.JSONDecodeError):
@@ -137,10 +146,10 @@ def clean(text: str, limit: int = _MAX_MESSAGE) -> str:
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-def read(response: requests.Response) -> bytes:
+def read(response: requests.Response, limit: int = MAX_ANSWER) -> bytes:
     """The whole body of a good answer, the first part of a bad one.
 
-    Raises what requests and urllib3 raise; OSError when it is longer than MAX_ANSWER.
+    Raises what requests and urllib3 raise; OSError when it is longer than ``limit`` bytes.
     """
     if getattr(response, "_content", False) is not False:  # an adapter that filled it in itself
         return response.content
@@ -149,18 +158,18 @@ def read(response: requests.Response) -> bytes:
         return _read_some(response)
     length = headers.get("Content-Length", "")
     if length.isdecimal():
-        if int(length) > MAX_ANSWER:
+        if int(length) > limit:
             response.close()
-            raise _TooLong
+            raise _TooLong(limit)
         if isinstance(raw, HTTPResponse) and "Content-Encoding" not in headers:
             return raw.read()  # the usual case, in one piece
     parts, size = [], 0
     for chunk in response.iter_content(65536):
         parts.append(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER:
+        if size > limit:
             response.close()
-            raise _TooLong
+            raise _TooLong(limit)
     return b"".join(parts)
 
 
@@ -187,16 +196,18 @@ def chunks(response: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def parse(decoder: json.JSONDecoder, asked: Asked, response: requests.Response, content: bytes) -> Any:
-    """The JSON of a good answer; ``{}`` when it is empty. Raises Failed."""
+def parse(asked: Asked, response: requests.Response, content: bytes) -> Any:
+    """The JSON of a good answer, within bounds; ``{}`` when it is empty. Raises Failed."""
     if not content or content.isspace():
         return {}
     try:
-        return decoder.decode(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        return read_json(content, is_query=asked.is_query)
+    except Unreadable as unreadable:
         scrub(response.request)
         content = cleared(response, content, asked.secrets)
         what = f"the answer is {_not_json(response, content)}"
+        if content.lstrip()[:1] in (b"{", b"["):  # what it holds may be anything: it is not quoted
+            what = f"the answer cannot be read: {unreadable}"
         raise _unreadable(asked, what, _JSONError, response, content, kind="unreadable") from None
 
 
@@ -285,7 +296,7 @@ def no_answer(asked: Asked, cause: Exception, begun: bool) -> Failed:
         late = f"no answer within {asked.timeout:g} s"
         return failed("timeout", errors.AnswerLost, rx.ReadTimeout, late, fix)
     if has(_TooLong):
-        return failed("final", bad, rx.ConnectionError, f"the answer is longer than {MAX_ANSWER} bytes", fix)
+        return failed("final", bad, rx.ConnectionError, "the answer is too long", fix)
     if begun:
         return failed("lost", bad, rx.ChunkedEncodingError, "the answer broke off", fix)
     broke = "the connection broke before the answer was there"

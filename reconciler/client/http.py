@@ -22,9 +22,10 @@ from requests.structures import CaseInsensitiveDict
 
 from reconciler import errors
 from reconciler.client import answers
-from reconciler.client.answers import Asked, Failed, clean, joined
+from reconciler.client.answers import MAX_ANSWER, Asked, Failed, clean, joined
 from reconciler.client.auth import client_certificate
 from reconciler.client.pacing import QUERIES, READS, WRITES, WritePacer, backoff
+from reconciler.client.untrusted import MAX_BYTES
 from reconciler.client.urls import checked, quote
 from reconciler.values import Secret
 
@@ -104,7 +105,6 @@ class HttpSession:
         self._now = now
         self._chance = chance
         self._timeout = timeout or seconds_from_environment("MLFLOW_HTTP_REQUEST_TIMEOUT", 120.0)
-        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -192,6 +192,7 @@ class HttpSession:
             safe=safe,
             stream=stream,
             text=text,
+            is_query=repeats is QUERIES,
             repeats=repeats,
             secrets=secrets,
         )
@@ -322,7 +323,7 @@ class HttpSession:
             status = response.status_code
             if status < 300 and asked.stream:
                 return response
-            content = answers.read(response)
+            content = answers.read(response, MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES)
         except _TRANSPORT as cause:
             answers.scrub(prepared)
             raise answers.no_answer(asked, cause, begun=status > 0) from cause
@@ -334,7 +335,7 @@ class HttpSession:
             raise answers.refusal(asked, response, content)
         if asked.text:
             return content.decode("utf-8", "replace")
-        return answers.parse(self._decoder, asked, response, content)
+        return answers.parse(asked, response, content)
 
     @staticmethod
     def _log(asked: Asked, status: int, content: bytes, seconds: float) -> None:
@@ -393,7 +394,3 @@ def _body(
         why = str(error) if isinstance(error, TypeError) else "NaN, Infinity or a circle"
         raise errors.UsageError("the body cannot be sent as JSON", why=why) from None
     return text.encode(), {"Content-Type": "application/json"}
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
