@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-http test test-quick lint format bench clean accept-update docs
+.PHONY: demo demo-http test test-quick lint format fuzz bench clean accept-update docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Random inputs for loader, planner, files and answers, for so many SECONDS; what breaks something is kept.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),3600)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
