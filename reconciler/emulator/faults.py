@@ -183,8 +183,7 @@ def _value(spec: str, name: str, value: str, sort: Sort) -> float | str:
     if bool(value) != bool(sort.value):
         raise _unclear(spec, f"write {name}={sort.value.upper()}" if sort.value else f"{name} takes no value")
     if sort.value == "url":
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_url(value):
             raise _unclear(spec, f"{value!r} is not an http or https URL")
         return value
     if not sort.value:
@@ -194,6 +193,14 @@ def _value(spec: str, name: str, value: str, sort: Sort) -> float | str:
     if sort.value == "status" and not 200 <= float(value) <= 599:
         raise _unclear(spec, f"{value} is not a status")
     return float(value)
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _retry_after(spec: str, options: list[str]) -> tuple[float | None, bool]:
