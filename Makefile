@@ -31,7 +31,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not conformance and not realserver and not package'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+		-m 'not conformance and not realserver and not package and not faults and not canaries'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
