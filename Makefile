@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
 test-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not conformance and not package'
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not conformance and not package and not realserver'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
