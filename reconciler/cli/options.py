@@ -68,8 +68,8 @@ Target = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Where to: databricks, databricks://PROFILE, local, local:PATH. Left out: reconciler.yaml's, "
-        "else $MLFLOW_DEPLOYMENTS_TARGET.",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
+        "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
         show_default=False,
     ),
 ]

@@ -61,7 +61,9 @@ class ConfigFile:
 
     def _bytes(self) -> bytes | None:
         try:
-            with self.real.open("rb") as stream:
+            # A pipe is never waited for.
+            opened = os.open(self.real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            with os.fdopen(opened, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                     raise self._unusable("it is no regular file", "name the file that the gateway reads")
                 content = stream.read(_LARGEST + 1)

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import UsageError
 
 __all__ = ["LISTS", "Entry", "edited", "merged", "objections", "read_entries"]
 
@@ -257,7 +257,7 @@ def edited(
         splices += _appended(text, kind, here, fresh, stays, line_end)
     for begin, end, new in sorted(splices, reverse=True):
         text = text[:begin] + new + text[end:]
-    _check(read_entries(text, where), wanted, where)
+    _check(text, wanted, where)
     return text
 
 
@@ -266,16 +266,20 @@ def _put(old: Entry | None, patch: Entry) -> Entry:
     return Entry(patch.kind, patch.name, content, patch.stack, patch.part_of, old.line if old else 0)
 
 
-def _check(found: Iterable[Entry], wanted: Iterable[Entry], where: str) -> None:
+def _check(text: str, wanted: Iterable[Entry], where: str) -> None:
     def told(entries: Iterable[Entry]) -> list[tuple[Any, ...]]:
         each = ((e.kind, e.name, e.stack, e.part_of, repr(_sorted(e.content))) for e in entries)
         return sorted(each)
 
-    if told(found) != told(wanted):
-        raise ReconcilerError(
+    try:
+        is_so = told(read_entries(text, where)) == told(wanted)
+    except UsageError:
+        is_so = False
+    if not is_so:
+        raise UsageError(
             "the edited file would not say what was meant; it was not written",
             where=where,
-            why="it is laid out in a way that this version cannot edit",
+            why="it is laid out in a way that this version cannot edit (anchors that others refer to?)",
             fix="write its entries as plain blocks (- name: …), one below the other",
         )
 
@@ -377,8 +381,6 @@ def _round_trip(snippet: str, after: Entry, layout: tuple[int, int, int], has_ma
     try:
         document = editor.load(snippet)
         _patch(document[0], after.content)
-        if not has_mark:
-            _marked(document[0], after)
         stream = io.StringIO()
         editor.dump(document, stream)
     except (YAMLError, KeyError, TypeError, IndexError, AttributeError):
@@ -387,14 +389,18 @@ def _round_trip(snippet: str, after: Entry, layout: tuple[int, int, int], has_ma
     margin = len(lines[0]) - len(lines[0].lstrip(" "))
     new = "\n".join(line[margin:] if not line[:margin].strip() else line for line in lines)
     try:
+        new = new if has_mark else _marked(new, after)
         same = [Entry("", e.name, e.content, e.stack, e.part_of) for e in _alone(new)]
     except (UsageError, ValueError):
         return None
     return new if same == [Entry("", after.name, after.content, after.stack, after.part_of)] else None
 
 
+_AROUND: Final = "endpoints:\n"
+
+
 def _alone(snippet: str) -> tuple[Entry, ...]:
-    return read_entries("endpoints:\n" + snippet, "")
+    return read_entries(_AROUND + snippet, "")
 
 
 def _patch(target: Any, content: _Content) -> None:
@@ -420,17 +426,16 @@ def _quoted(value: Any) -> Any:
     return [_quoted(item) for item in value] if isinstance(value, list) else value
 
 
-def _marked(target: Any, entry: Entry) -> None:
-    """Put the mark behind the name; a comment that stands there stays before it."""
-    tokens = target.ca.items.get("name")
-    old = tokens[2].value if tokens and len(tokens) > 2 and tokens[2] else ""
-    line, _, rest = old.partition("\n")
-    kept = re.sub(r"[ ;,]*\breconciler\.stack: [A-Za-z0-9_-]+(, part of [A-Za-z0-9_.-]+)?", "", line)
-    kept = kept.strip().lstrip("#").strip()
-    mark = _mark(entry).strip().lstrip("#").strip()
-    told = f"{kept}; {mark}" if kept else mark
-    if tokens and len(tokens) > 2:
-        tokens[2] = None
-    target.yaml_add_eol_comment(told, "name", column=0)
-    if rest:
-        target.ca.items["name"][2].value += "\n" + rest
+def _marked(snippet: str, entry: Entry) -> str:
+    """The snippet with its mark behind the name; a comment that stands there stays before it."""
+    (item,) = _lists(_AROUND + snippet, "")["endpoints"].items
+    name = next(value for key, value in item.node.value if key.value == "name")
+    begin = name.end_mark.index - len(_AROUND)
+    end = snippet.find("\n", begin)
+    end = len(snippet) if end < 0 else end
+    old = re.sub(
+        r"[;,]?\s*\breconciler\.stack: [A-Za-z0-9_-]+(, part of [A-Za-z0-9_.-]+)?", "", snippet[begin:end]
+    )
+    is_told = old.strip(" \t#")
+    mark = f"{old.rstrip()}; {_mark(entry).strip(' #')}" if is_told else _mark(entry)
+    return snippet[:begin] + mark + snippet[end:]

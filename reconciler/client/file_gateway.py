@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from requests.adapters import BaseAdapter
+
 from reconciler.client.config_file import ConfigFile
 from reconciler.client.config_text import Entry, edited, objections, read_entries
 from reconciler.client.http import quote
@@ -54,11 +56,12 @@ class FileGatewayClient(MlflowDeploymentClient):
         target_uri: str,
         config_path: str,
         *,
+        adapter: BaseAdapter | None = None,
         pool_size: int = 64,
         stop: threading.Event | None = None,
         patience: float = 5.0,
     ) -> None:
-        super().__init__(target_uri, pool_size=pool_size, stop=stop)
+        super().__init__(target_uri, adapter=adapter, pool_size=pool_size, stop=stop)
         self.config = ConfigFile(config_path)
         self.patience = patience
 

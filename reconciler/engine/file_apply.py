@@ -57,9 +57,10 @@ class _Run:
     began: float = 0.0
 
     def tell(self, phase: str, detail: str) -> None:
-        """The same news for every step: there is one write."""
+        """News of the one write: while it is on its way told once, its end for every step."""
         elapsed = self.clock.now() - self.began
-        for step in self.acting:
+        ends = phase in ("done", "failed")
+        for step in self.acting if ends else self.acting[:1]:
             self.progress(ProgressEvent(step.address, phase, detail, elapsed))
 
     def ended(self, status: StepStatus, outcome: str = "", error: str = "") -> tuple[Outcome, ...]:

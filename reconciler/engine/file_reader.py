@@ -123,28 +123,31 @@ def _raw(entry: Any, known: set[Any]) -> dict[str, Any]:
     return {"kind": entry.kind, "name": entry.name, "content": _safe(entry.content, known)}
 
 
+_KEPT = ("endpoint_type", "task_type", "routing_strategy", "destinations", "limit")
+
+
 def _safe(content: Mapping[str, Any], known: set[Any]) -> dict[str, Any]:
-    """An entry's content; a credential that is written out in it becomes a Secret."""
+    """What an entry's content is compared by; a credential that is written out in it becomes a Secret."""
+    safe = {name: content[name] for name in _KEPT if name in content}
     model = content.get("model")
-    config = model.get("config") if isinstance(model, Mapping) else None
-    if not isinstance(model, Mapping) or not isinstance(config, Mapping):
-        return dict(content)
-    veiled = {key: _veiled(str(key), value, known) for key, value in config.items()}
-    return {**content, "model": {**model, "config": veiled}}
+    if isinstance(model, Mapping):
+        safe["model"] = {name: model[name] for name in ("provider", "name") if name in model}
+        config = model.get("config")
+        if isinstance(config, Mapping):
+            safe["model"]["config"] = {key: _veiled(str(key), value, known) for key, value in config.items()}
+    return safe
 
 
 def _veiled(key: str, value: Any, known: set[Any]) -> Any:
-    """The gateway's own rule: ``$NAME`` is a variable, what names a file is that file, all else the key
-    itself."""
-    if isinstance(value, Mapping):
-        return {name: _veiled(f"{key}.{name}", item, known) for name, item in value.items()}
-    if not isinstance(value, str) or not value:
+    """The gateway's own rule: ``$NAME`` is a variable, what names a file is that file, else it is the key."""
+    if value is None or isinstance(value, bool):
         return value
-    if key in PUBLIC:
-        return value if "@" not in value else Secret(value)
-    if key in CREDENTIALS and (value in known or value.startswith("$") or _is_file(value)):
+    text = str(value)
+    if key in PUBLIC and not isinstance(value, (Mapping, list)):
+        return Secret(text) if "@" in text else value
+    if key in CREDENTIALS and (text in known or text.startswith("$") or _is_file(text)):
         return value
-    return Secret(value)
+    return Secret(text)
 
 
 def _is_file(text: str) -> bool:

@@ -175,12 +175,14 @@ def notes(live: Live) -> tuple[str, ...]:
 def notice(action: Action, changes: Sequence[FieldChange]) -> str:
     """What callers notice."""
     sections = {change.section for change in changes}
-    if action is Action.NO_OP or (changes and sections == {OWNER}):
+    if action is Action.NO_OP:
         return "nothing"
     told = {
         Action.CREATE: "new endpoint",
         Action.DELETE: "the endpoint is gone",
     }.get(action, "the endpoint's new settings hold for requests that begin after it")
+    if changes and sections == {OWNER}:
+        told = "its settings stay as they are"
     if "name" in sections:
         told = "the URL changes: the endpoint answers under its new name only"
     names = sorted(set(_variables(change.after for change in changes)))
