@@ -223,7 +223,10 @@ def calls(
         body["remove"] = _by_list(_entries(live))
     else:
         wanted = _effective(resource, live) if live else resource.spec
-        puts, part_of = _puts(name, wanted, live)
+        if live is not None and _ignores(resource, "models"):
+            puts, part_of = _puts_around_models(resource, wanted, live)
+        else:
+            puts, part_of = _puts(name, wanted, live)
         body["put"] = puts
         if part_of:
             body["part_of"] = part_of
@@ -305,44 +308,59 @@ def _old(live: Live | None, name: str) -> _Raw:
 def _patch(model: _Raw, old: _Raw) -> dict[str, Any]:
     wanted = dict(model.get("config") or {})
     config: _Raw = old.get("config") or {}
-    kept = {key for key, value in config.items() if is_default(key, value)} | set(model.get("kept") or ())
-    gone: dict[str, Any] = {key: None for key in config if key not in wanted and key not in kept}
+    gone: dict[str, Any] = {
+        key: None for key, value in config.items() if key not in wanted and not is_default(key, value)
+    }
     return {"provider": model["provider"], "name": model["model_name"], "config": {**wanted, **gone}}
+
+
+# ---- what is ignored ------------------------------------------------------------------------------------
+
+
+def _ignores(resource: Resource, *path: str | ItemKey) -> bool:
+    patterns = map(FieldPath.parse, resource.lifecycle.ignore_changes)
+    return any(pattern.covers(FieldPath(path)) for pattern in patterns)
 
 
 def _effective(resource: Resource, live: Live) -> dict[str, Any]:
     """What is to stand there: as written; what is ignored as it lives."""
-    patterns = [FieldPath.parse(text) for text in resource.lifecycle.ignore_changes]
     spec = dict(resource.spec)
-    if not patterns:
+    if not resource.lifecycle.ignore_changes:
         return spec
     _, theirs, _ = comparable(resource, live, normalise(live))
-
-    def is_ignored(*path: str | ItemKey) -> bool:
-        return any(pattern.covers(FieldPath(path)) for pattern in patterns)
-
-    for name in ("endpoint_type", "limit", "models"):
-        if is_ignored(name) and name != "models" and name in theirs:
-            spec[name] = theirs[name]
-    before = {str(model["model"]): model for model in theirs.get("models", ())}
-    models = []
-    for model in spec["models"]:
-        key = ItemKey(str(model["model"]))
-        old = before.get(key.text)
-        models.append(model if old is None else _kept(model, old, key, is_ignored))
-    return {**spec, "models": models}
+    for name in ("endpoint_type", "limit"):
+        if _ignores(resource, name):
+            spec[name] = theirs.get(name)
+    weights = {str(model["model"]): model["weight"] for model in theirs.get("models", ())}
+    spec["models"] = [
+        {**model, "weight": weights[key]}
+        if (key := str(model["model"])) in weights and _ignores(resource, "models", ItemKey(key), "weight")
+        else model
+        for model in spec["models"]
+    ]
+    return spec
 
 
-def _kept(model: _Raw, old: _Raw, key: ItemKey, is_ignored: Any) -> dict[str, Any]:
-    """A model with what is ignored of it as it lives; keys of its config that stay are named in ``kept``."""
-    result = dict(model)
-    for name in ("weight", "provider", "model_name"):
-        if is_ignored("models", key, name) and name in old:
-            result[name] = old[name]
-    now: _Raw = old.get("config") or {}
-    wanted: _Raw = model.get("config") or {}
-    kept = [name for name in {*now, *wanted} if name in now and is_ignored("models", key, "config", name)]
-    if kept:
-        result["config"] = {name: value for name, value in wanted.items() if name not in kept}
-        result["kept"] = kept
-    return result
+def _puts_around_models(
+    resource: Resource, spec: Mapping[str, Any], live: Live
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """The entries with everything but their models, which are ignored and stay whatever they are."""
+    old, name, kind = name_of(live.raw), resource.address.name, spec["endpoint_type"]
+    main: _Raw = live.raw.get("main") or {}
+    if main.get("kind") == "endpoints":
+        limit = {"limit": spec["limit"] or None} if "limit" in spec else {}
+        return {"endpoints": [{"name": name, "endpoint_type": kind, **limit}]}, {}
+
+    def called(part: Any) -> str:
+        return f"{name}.{str(part).removeprefix(f'{old}.')}" if str(part).startswith(f"{old}.") else str(part)
+
+    parts = [called(part["name"]) for part in live.raw.get("parts") or ()]
+    split = [
+        {**one, "name": called(one.get("name"))}
+        for one in (main.get("content") or {}).get("destinations") or ()
+    ]
+    puts = {
+        "endpoints": [{"name": part, "endpoint_type": kind} for part in parts],
+        "routes": [{"name": name, "task_type": kind, "destinations": split}] if main else [],
+    }
+    return puts, dict.fromkeys(parts, name)
