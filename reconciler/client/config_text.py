@@ -78,7 +78,7 @@ def read_entries(text: str, where: str) -> tuple[Entry, ...]:
 def _root(text: str, where: str) -> yaml.MappingNode | None:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}:{mark.line + 1}" if mark else where
         # The words of the parser may hold a piece of the file, and so of a key: they are not repeated.

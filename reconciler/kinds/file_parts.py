@@ -109,11 +109,7 @@ def _shares(resource: Resource) -> tuple[list[int], list[Problem]]:
     """The weights as whole percentages: the gateway takes no others, and they must sum to 100."""
     items = resource.spec["models"]
     weights = [Fraction(str(item.get("weight", 1))) for item in items]
-    total = sum(weights)
-    if not total:
-        what = "the weights sum to 0: no model would answer"
-        fix = "give one of them a weight"
-        return [0] * len(items), [_problem(resource, ("models",), what, fix, "shares-in-file")]
+    total = sum(weights) or Fraction(1)  # that one has a weight is checked with the manifest
     exact = [weight * 100 / total for weight in weights]
     if all(share.denominator == 1 for share in exact):
         return [int(share) for share in exact], []

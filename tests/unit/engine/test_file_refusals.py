@@ -89,7 +89,7 @@ def test_what_is_empty_asks_for_nothing(bench: Bench) -> None:
         (
             endpoint("[{model: big, weight: 0}]"),
             [
-                "m.yaml:23:3: spec.models: the weights sum to 0: no model would answer "
+                "m.yaml:23:3: spec.models: every model has weight 0: none would answer "
                 "(give one of them a weight)"
             ],
         ),
@@ -124,7 +124,7 @@ def test_weights_are_ratios_and_read_exactly(bench: Bench) -> None:
     [
         (
             "${env:OPENAI_KEY}",
-            "Bearer ${env:OPENAI_KEY}",
+            "${env:OPENAI_KEY}${env:OPENAI_KEY}",
             [
                 "m.yaml:6:18: spec.secret_value.api_key: this gateway looks a credential up in its "
                 "environment or in "
