@@ -42,6 +42,7 @@ NoWait = Annotated[
 def apply(
     paths: opt.Paths = None,
     target: opt.Target = None,
+    config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
@@ -59,7 +60,7 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
-    read = opt.load_for(target, paths, project, stack, makes_key=True)
+    read = opt.load_for(target, paths, project, stack, makes_key=True, config_path=config_path)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot) -> Plan:
@@ -75,6 +76,7 @@ def apply(
 def destroy(
     paths: opt.Paths = None,
     target: opt.Target = None,
+    config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
@@ -88,7 +90,7 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load_for(target, paths, project, stack, allow_unset=True)
+    read = opt.load_for(target, paths, project, stack, allow_unset=True, config_path=config_path)
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy
@@ -120,7 +122,8 @@ def _act(
     gc.enable()  # it may wait for an hour
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
     stop = threading.Event()
-    with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
+    pool = max(READ_PARALLELISM, parallelism)
+    with connect(read.target, pool_size=pool, stop=stop, config_path=read.config_path) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if check_models:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adopt",
     "CheckModels",
+    "ConfigPath",
     "DetailedExitcode",
     "Format",
     "Input",
@@ -70,8 +71,18 @@ Target = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Where to: databricks, databricks://PROFILE, local, local:PATH. Left out: reconciler.yaml's, "
-        "else $MLFLOW_DEPLOYMENTS_TARGET.",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
+        "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
+        show_default=False,
+    ),
+]
+ConfigPath = Annotated[
+    str | None,
+    typer.Option(
+        "--config-path",
+        metavar="FILE",
+        help="The file that an http(s):// gateway serves: it is written, then. Left out: reconciler.yaml's, "
+        "else $MLFLOW_GATEWAY_CONFIG.",
         show_default=False,
     ),
 ]
@@ -117,6 +128,7 @@ class Input:
     project: Project | None
     stack: str
     target: str = ""
+    config_path: str = ""
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -158,22 +170,29 @@ def load_for(
     allow_unset: bool = False,
     makes_key: bool = False,
     is_told: bool = False,
+    config_path: str | None = None,
 ) -> Input:
     """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
     fingerprints is made when there is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
-    target = find_target(target_option, _project(project_file))
+    project = _project(project_file)
+    target = find_target(target_option, project)
+    config = find_config(config_path, target, project)
     try:
-        read = load(paths, project_file, stack, allow_unset=allow_unset)
-        key = _seal_key(read.loaded.resources, makes_key)
-        fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
+        # A gateway with a file looks its credentials up by itself: they need not be known here.
+        read = load(paths, project_file, stack, allow_unset=allow_unset or bool(config))
+        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        fitting = for_target(
+            target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config
+        )
     except UserError:
         if not is_told:
             tell(f"target: {target}")
         raise
-    return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+    loaded = replace(read.loaded, resources=fitting)
+    return replace(read, loaded=loaded, target=target, config_path=config)
 
 
 def read_ahead(target_option: str | None, project_file: str | None) -> Any:
@@ -237,6 +256,19 @@ def find_target(option: str | None, project: Project | None) -> str:
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
     return target
+
+
+def find_config(option: str | None, target: str, project: Project | None) -> str:
+    """The file that the target's gateway serves: the option, else the project file's, else the environment's
+    (mlflow's own variable); "" for another target. Raises UsageError for an option that means nothing."""
+    if not target.startswith(("http://", "https://")):
+        if option:
+            raise UsageError(
+                f"--config-path goes with a gateway that serves a file, and the target is {target}",
+                fix="leave it out, or name the gateway: --target http://HOST:PORT",
+            )
+        return ""
+    return option or (project.config_path if project else "") or os.environ.get("MLFLOW_GATEWAY_CONFIG", "")
 
 
 def project_of(project_file: str | None) -> Project | None:

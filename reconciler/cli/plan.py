@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def plan(
     paths: opt.Paths = None,
     target: opt.Target = None,
+    config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
@@ -49,9 +50,9 @@ def plan(
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load_for(seen.target, paths, project, stack, is_told=True)
+        read = opt.load_for(seen.target, paths, project, stack, is_told=True, config_path=config_path)
     else:
-        read = opt.load_for(target, paths, project, stack)
+        read = opt.load_for(target, paths, project, stack, config_path=config_path)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         read.tell_warnings()
@@ -76,7 +77,8 @@ def _live(
     from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
+    pool, config = READ_PARALLELISM, read.config_path
+    with ahead or connect(read.target, pool_size=pool, config_path=config) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if check_models:

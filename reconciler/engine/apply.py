@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.engine.executor import ExecutionOptions, execute
+from reconciler.engine.file_apply import execute_file
+from reconciler.engine.file_reader import lives_in_file
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock, SystemClock
@@ -64,7 +66,8 @@ def apply(
     """
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
-    outcomes = execute(
+    carry_out = execute_file if lives_in_file(desired) else execute
+    outcomes = carry_out(
         plan,
         client,
         resources,

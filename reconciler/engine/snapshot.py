@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from reconciler.engine.file_reader import lives_in_file, read_file
 from reconciler.engine.readers import list_names, read_live, read_unlisted
 from reconciler.errors import UsageError
 from reconciler.kinds import kind_of
@@ -42,6 +43,11 @@ def read_snapshot(
     as soon as it is known, in the order of ``desired``, while others are still being read. Raises TargetError
     when a read fails for another reason than the endpoint being gone by then.
     """
+    if lives_in_file(desired):
+        snapshot = read_file(client, desired, target=target, taken_at=taken_at)
+        for resource in desired:
+            seen(resource, snapshot.resources.get(resource.address))
+        return snapshot
     if any(resource.address.kind.startswith("Gateway") for resource in desired):
         from reconciler.engine.gateway_reader import read_gateway
 

@@ -20,7 +20,7 @@ from reconciler.errors import Problem
 from reconciler.manifest.positions import Document, Parts
 from reconciler.manifest.scalars import plain, shown
 from reconciler.schema import Field
-from reconciler.values import Secret
+from reconciler.values import Origin, Secret
 
 __all__ = ["Reference", "Resolver", "looks_secret", "with_secrets"]
 
@@ -41,6 +41,7 @@ class Reference:
     ``text``: as it stands in the manifest, fit to be shown (literal text around references is left out).
     ``value``: what it resolves to. ``is_secret``: it goes into a field that holds secrets. ``is_unset``: a
     part of it could not be resolved, and that is allowed. ``has_text``: literal text stands around it.
+    ``origin``: where the whole value comes from, None when it is put together.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Reference:
     is_secret: bool = False
     is_unset: bool = False
     has_text: bool = False
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Reference({self.text})"
@@ -77,6 +79,7 @@ class Resolver:
         self._root = Path(os.path.realpath(root))
         self.allow_unset = allow_unset
         self._files: dict[tuple[Path, str], str] = {}
+        self._trimmed: set[tuple[Path, str]] = set()
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -112,6 +115,13 @@ class Resolver:
                 self._files[key] = self._file(argument, folder)
             return self._files[key]
         raise _unknown(scheme)
+
+    def origin(self, scheme: str, argument: str, folder: Path) -> Origin:
+        """Where one reference leads, for who looks its value up himself."""
+        if scheme == "file":
+            path = os.path.normpath(folder / argument)  # links stay: what they lead to may change
+            return Origin(scheme, path, (folder, argument) not in self._trimmed)
+        return Origin(scheme, argument)
 
     def _variable(self, name: str) -> str:
         if not _ENV_NAME.match(name):
@@ -151,9 +161,12 @@ class Resolver:
         if len(content) > MAX_FILE_BYTES:
             raise _Unresolved(f"{told} is larger than {MAX_FILE_BYTES // 1024} KB", "", "bad-file")
         try:
-            return content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+            value = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise _Unresolved(f"{told} is not UTF-8", "save it as UTF-8", "bad-file") from None
+        if value.encode() != content:
+            self._trimmed.add((folder, name))
+        return value
 
 
 def looks_secret(name: str) -> bool:
@@ -241,6 +254,7 @@ class _Walk:
         told: list[str] = []
         literal = ""
         is_unset = has_text = has_reference = False
+        origins: list[Origin] = []
         at = 0
         for begin in _BEGIN.finditer(text):
             if begin.start() < at:
@@ -265,6 +279,7 @@ class _Walk:
                     raise
                 is_unset = True
                 part = ""
+            origins.append(self._resolver.origin(scheme, argument, self._folder))
             if part and looks_secret(argument):
                 self._resolver.remember(part, f"${{{scheme}:{_short(argument)}}}")
             value += (literal, part)
@@ -274,7 +289,9 @@ class _Walk:
         if not has_reference:
             return None, whole
         shown_text = "".join(told) + ("…" if rest else "")
-        return Reference(shown_text, whole, masks, is_unset, has_text or bool(rest)), whole
+        has_text = has_text or bool(rest)
+        origin = origins[0] if len(origins) == 1 and not has_text else None
+        return Reference(shown_text, whole, masks, is_unset, has_text, origin), whole
 
     def _converted(self, found: str, field: Field | None, reference: Reference) -> Any:
         """A whole value in a field that takes no text becomes what the field takes."""
@@ -305,5 +322,5 @@ def with_secrets(value: Any, references: Mapping[Parts, Reference]) -> Any:
             for part in path[:-1]:
                 holder = holder[part]
             text = reference.value if not reference.is_unset else reference.text
-            holder[path[-1]] = Secret(text, reference.text)
+            holder[path[-1]] = Secret(text, reference.text, reference.origin)
     return value
