@@ -30,6 +30,7 @@ class Project:
 
     ``target``: "" when it names none. ``manifests``: paths for :func:`reconciler.manifest.load`, made
     relative to where the project file was looked for from; empty when it names none. ``root``: its folder.
+    ``allow_commands``: manifests may hold ``${cmd:command}``.
     """
 
     stack: str
@@ -37,6 +38,7 @@ class Project:
     manifests: tuple[str, ...]
     root: Path
     source: Source
+    allow_commands: bool = False
 
 
 def find_project(cwd: Path) -> Path | None:
@@ -103,4 +105,5 @@ def _project(document: Document, path: Path) -> Project:
         manifests=tuple(str(folder / manifest) for manifest in value.get("manifests", ())),
         root=folder,
         source=Source(document.file, document.line, document.column),
+        allow_commands=value.get("allow_commands", False),
     )
