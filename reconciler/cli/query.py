@@ -19,7 +19,10 @@ from reconciler.values import Address
 
 def query(
     address: Annotated[
-        str, typer.Argument(help="Endpoint/NAME, Deployment/NAME, Model/NAME or the name alone.")
+        str,
+        typer.Argument(
+            help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewayEndpoint/NAME or the name alone."
+        ),
     ],
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="One user message of a chat.", show_default=False)
@@ -37,13 +40,15 @@ def query(
 
     The answer is on stdout, latency and tokens on stderr.
     """
-    from reconciler.targets import connect, describe
+    from reconciler.targets import connect, describe, family
 
     inputs = _inputs(message, json_file)
     name = Address.parse(address).name if "/" in address else address
     kind = Address.parse(address).kind if "/" in address else ""
     subject = {"deployment_name": name} if kind == "Deployment" else {"endpoint": name}
     where = opt.find_target(target, opt.project_of(project))
+    if kind and family(where) == "mlflow-gateway" and kind != "GatewayEndpoint":
+        raise UsageError(f"{address} is not queried", fix="ask a GatewayEndpoint")
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()
