@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -117,6 +118,7 @@ def _act(
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.targets import connect, describe
 
+    gc.enable()  # it may wait for an hour
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
     stop = threading.Event()
     with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:

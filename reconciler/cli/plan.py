@@ -46,6 +46,7 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, refusals
 
+    ahead = opt.read_ahead(target, project) if snapshot is None else None
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
@@ -57,7 +58,7 @@ def plan(
         read.tell_warnings()
         made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
     else:
-        seen, made = _live(read, resend, check_models, adopt)
+        seen, made = _live(read, resend, check_models, adopt, ahead)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -69,14 +70,14 @@ def plan(
 
 
 def _live(
-    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool
+    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool, ahead: Any
 ) -> tuple[Snapshot, Plan]:
     """Read and plan; the first line on stderr says which target it is."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+    with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if check_models:
