@@ -19,6 +19,7 @@ from reconciler.errors import UsageError
 from reconciler.manifest import load
 from reconciler.targets import for_target
 from reconciler.values import Address, Plan, Resource
+from tests.unit.engine.gateway import Gateway
 from tests.unit.engine.specs import specs
 from tests.unit.engine.workbench import Bench, custom, endpoint
 
@@ -241,121 +242,35 @@ def test_a_budget_is_named_for_what_it_is_known_by() -> None:
 # ---- the gateway of a tracking server -------------------------------------------------------------------
 
 
-class FakeGateway:
-    """A gateway that answers lists as mlflow 3.17 does; it counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        openai = _secret("s-1", "openai", {"api_key": "sk-...cdef"}, auth_config={"auth_mode": "api_key"})
-        self.secrets = [
-            openai,
-            _secret("s-2", "aws", {"aws_access_key_id": "AKI...0001", "aws_secret_access_key": "***"}),
-        ]
-        self.models = [
-            _model("d-1", "gpt-4o", "s-1", "openai", "gpt-4o"),
-            _model("d-2", "claude", "s-2", "aws", "${not} a reference"),
-            {"model_definition_id": "d-3", "name": "orphaned", "provider": "openai", "model_name": "x"},
-        ]
-        chat = _endpoint(
-            "e-1", "chat", [("d-1", "PRIMARY", 0.8), ("d-3", "PRIMARY", 0.2), ("d-2", "FALLBACK", 1.0)]
-        )
-        chat["tags"] = [{"key": "team", "value": "007"}, {"key": "on", "value": ""}]
-        chat["fallback_config"] = {"strategy": "SEQUENTIAL", "max_attempts": 2}
-        ours = _endpoint("e-2", "Chat", [("d-1", "PRIMARY", 1.0)])
-        ours["tags"] = [{"key": "reconciler.stack", "value": "shop"}]
-        self.endpoints = [ours, chat]
-        self.budgets = [
-            _budget("b-1", "ENDPOINT", "e-1", 12.5, created_at=3),
-            _budget("b-2", "GLOBAL", "", 100.0, created_at=2),
-            _budget("b-3", "GLOBAL", "", 200.0, created_at=1),
-            _budget("b-4", "ENDPOINT", "e-gone", 1.0, created_at=4),
-        ]
-        self.guardrails = [_guardrail("g-1", "no-pii"), _guardrail("g-2", "clean", action_endpoint_id="chat")]
-
-    def list_gateway_secrets(self) -> list[Any]:
-        return self._told("secrets", self.secrets)
-
-    def list_gateway_model_definitions(self) -> list[Any]:
-        return self._told("models", self.models)
-
-    def list_gateway_endpoints(self) -> list[Any]:
-        models = {model["model_definition_id"]: model for model in self.models}
-        for one in self.endpoints:
-            for mapping in one["model_mappings"]:
-                mapping["model_definition"] = models[mapping["model_definition_id"]]
-        return self._told("endpoints", self.endpoints)
-
-    def list_gateway_budget_policies(self) -> list[Any]:
-        return self._told("budgets", self.budgets)
-
-    def list_gateway_guardrails(self) -> list[Any]:
-        return self._told("guardrails", self.guardrails)
-
-    def list_endpoint_guardrail_configs(self, *, endpoint_id: str) -> list[Any]:
-        self.asked.append(f"guardrails of {endpoint_id}")
-        runs = [("g-2", "clean"), ("g-1", "no-pii")] if endpoint_id == "e-1" else []
-        return [
-            {"endpoint_id": endpoint_id, "guardrail_id": i, "execution_order": at, "guardrail": {"name": n}}
-            for at, (i, n) in enumerate(runs, 1)
-        ]
-
-    def list_scorers(self) -> list[Any]:
-        return self._told("scorers", [])
-
-    def _told(self, name: str, items: list[Any]) -> list[Any]:
-        self.asked.append(name)
-        return items
-
-
-def _secret(secret_id: str, name: str, masks: dict[str, str], **more: Any) -> dict[str, Any]:
-    return {"secret_id": secret_id, "secret_name": name, "masked_values": masks, "provider": "openai", **more}
-
-
-def _model(model_id: str, name: str, secret_id: str, secret: str, model: str) -> dict[str, Any]:
-    return {
-        "model_definition_id": model_id,
-        "name": name,
-        "secret_id": secret_id,
-        "secret_name": secret,
-        "provider": "openai",
-        "model_name": model,
-        "created_by": "ann",
+def _gateway() -> Gateway:
+    """One of everything, and what is odd: an orphaned model, budgets that nothing tells apart."""
+    gateway = Gateway()
+    openai = gateway.secret("openai", "ann", auth_config={"auth_mode": "api_key"})
+    masks = {"aws_access_key_id": "AKI...0001", "aws_secret_access_key": "***"}
+    aws = gateway.secret("aws", "", masked_values=masks)
+    gpt = gateway.model("gpt-4o", openai, "ann")
+    claude = gateway.model("claude", aws, "", model_name="${not} a reference")
+    orphaned = gateway.model("orphaned", "s-gone", "")
+    gateway.endpoint("Chat", gpt)
+    chat = gateway.endpoint("chat", gpt, by="")
+    gateway.endpoints[1] |= {
+        "model_mappings": [
+            gateway.mapping(gpt, weight=0.8),
+            gateway.mapping(orphaned, weight=0.2),
+            gateway.mapping(claude, "FALLBACK", 1),
+        ],
+        "tags": [{"key": "team", "value": "007"}, {"key": "on", "value": ""}],
+        "fallback_config": {"strategy": "SEQUENTIAL", "max_attempts": 2},
     }
-
-
-def _endpoint(endpoint_id: str, name: str, models: list[tuple[str, str, float]]) -> dict[str, Any]:
-    mappings = [
-        {
-            "mapping_id": f"m-{at}",
-            "model_definition_id": model,
-            "linkage_type": linkage,
-            "weight": weight,
-            **({"fallback_order": at} if linkage == "FALLBACK" else {}),
-        }
-        for at, (model, linkage, weight) in enumerate(models)
-    ]
-    raw = {"endpoint_id": endpoint_id, "name": name, "model_mappings": mappings, "created_by": ""}
-    return {**raw, "usage_tracking": True, "experiment_id": "7"}
-
-
-def _budget(budget_id: str, scope: str, value: str, amount: float, *, created_at: int) -> dict[str, Any]:
-    return {
-        "budget_policy_id": budget_id,
-        "budget_unit": "USD",
-        "budget_amount": amount,
-        "duration": {"unit": "MONTHS", "value": 1},
-        "target_scope": scope,
-        "budget_action": "ALERT",
-        "created_by": "",
-        "created_at": created_at,
-        **({"target_value": value} if value else {}),
-    }
-
-
-def _guardrail(guardrail_id: str, name: str, **more: Any) -> dict[str, Any]:
-    scorer = {"scorer_name": "pii", "scorer_version": 1, "experiment_id": 3}
-    raw = {"guardrail_id": guardrail_id, "name": name, "scorer": scorer, "stage": "BEFORE"}
-    return {**raw, "action": "SANITIZATION" if more else "VALIDATION", **more}
+    gateway.budget("ENDPOINT", chat, budget_amount=12.5)
+    gateway.budget()
+    gateway.budget(budget_amount=200.0)
+    gateway.budget("ENDPOINT", "e-gone")
+    pii = gateway.guardrail("no-pii")
+    clean = gateway.guardrail("clean", action="SANITIZATION", action_endpoint_id="chat")
+    gateway.guard(chat, clean, 1)
+    gateway.guard(chat, pii, 2)
+    return gateway
 
 
 _SET = {
@@ -365,26 +280,19 @@ _SET = {
 }
 
 
-def _planned(gateway: FakeGateway, resources: tuple[Resource, ...], **options: Any) -> Plan:
+def _planned(gateway: Gateway, resources: tuple[Resource, ...], **options: Any) -> Plan:
     resources = for_target("mlflow-gateway+http://127.0.0.1", resources, stack="here")
     snapshot = read_snapshot(gateway, resources, target="t", taken_at="2026-01-01T00:00:00Z")
     return make_plan(resources, snapshot, **options)
 
 
 def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:
-    gateway = FakeGateway()
+    gateway = _gateway()
 
     exported = export(gateway, is_gateway=True)
 
-    assert sorted(gateway.asked) == [
-        "budgets",
-        "endpoints",
-        "guardrails",
-        "guardrails of e-1",
-        "guardrails of e-2",
-        "models",
-        "secrets",
-    ]
+    lists = dict.fromkeys(("secrets", "models", "endpoints", "budgets", "guardrails"), 1)
+    assert gateway.asked == {**lists, "configs": 2}
     assert [str(file.address) for file in exported.files] == [
         "GatewaySecret/aws",
         "GatewaySecret/openai",
@@ -392,8 +300,8 @@ def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:
         "GatewayModel/gpt-4o",
         "GatewayEndpoint/Chat",
         "GatewayEndpoint/chat",
-        "GatewayBudget/chat-1-months-alert",
-        "GatewayBudget/global-1-months-alert",
+        "GatewayBudget/chat-1-days-alert",
+        "GatewayBudget/global-1-days-alert",
         "GatewayGuardrail/clean",
         "GatewayGuardrail/no-pii",
     ]
@@ -402,9 +310,9 @@ def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:
             "GatewayModel/orphaned",
             "its secret was deleted, and a model needs one: give it another, or delete it",
         ),
-        ("GatewayBudget/e-gone-1-months-alert", "it names GatewayEndpoint/e-gone, which does not exist"),
+        ("GatewayBudget/e-gone-1-days-alert", "it names GatewayEndpoint/e-gone, which does not exist"),
         (
-            "GatewayBudget/global-1-months-alert-2",
+            "GatewayBudget/global-1-days-alert-2",
             "it cannot be told from another one with the same scope, target and window",
         ),
     ]
@@ -416,7 +324,7 @@ def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:
 
 def test_a_gateways_endpoint_reads_well() -> None:
     exported = export(
-        FakeGateway(), is_gateway=True, select=["GatewayEndpoint/chat"], comment=lambda address, path: path
+        _gateway(), is_gateway=True, select=["GatewayEndpoint/chat"], comment=lambda address, path: path
     )
     assert (
         exported.files[0].text
@@ -448,7 +356,7 @@ spec:
 
 
 def test_another_value_than_the_live_one_shows_in_the_plan() -> None:
-    gateway = FakeGateway()
+    gateway = _gateway()
     resources = _loaded(export(gateway, is_gateway=True), {**_SET, "OPENAI_API_KEY": "sk-another-key"})
     plan = _planned(gateway, resources, adopt=True)
     (step,) = [step for step in plan.steps if step.address.name == "openai"]
@@ -456,15 +364,15 @@ def test_another_value_than_the_live_one_shows_in_the_plan() -> None:
 
 
 def test_the_budget_of_this_stack_counts_among_several_of_one_identity() -> None:
-    gateway = FakeGateway()
-    gateway.budgets[1]["created_by"] = "reconciler:shop"
+    gateway = _gateway()
+    gateway.budgets[2]["created_by"] = "reconciler:shop"
     exported = export(gateway, is_gateway=True, select=["GatewayBudget/global*"], stack="shop")
     (file,) = exported.files
-    assert "budget_amount: 100\n" in file.text
+    assert "budget_amount: 200\n" in file.text
 
 
 def test_names_that_no_manifest_can_hold_are_told() -> None:
-    gateway = FakeGateway()
+    gateway = _gateway()
     gateway.endpoints[1]["tags"] = [{"key": "${x}", "value": "a"}]
     exported = export(gateway, is_gateway=True, select=["GatewayEndpoint/chat"])
     assert exported.files == ()
