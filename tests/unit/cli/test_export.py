@@ -154,3 +154,12 @@ def test_json_tells_files_variables_and_what_is_left_out(capsys: pytest.CaptureF
 def test_targets_that_hold_no_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--target", "openai", "--out", "out"]) == 1
     assert "openai cannot be exported" in capsys.readouterr().err
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Path("out/endpoints/ranker.yaml")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    monkeypatch.setattr("os.path.lexists", lambda path: False)  # it was looked for just before
+    assert _export() == 3
+    assert mine.read_text() == "mine"
