@@ -10,8 +10,10 @@ from typing import Any, Final
 from reconciler.engine.export import budget_name
 from reconciler.engine.gateway_reader import KINDS, GatewayView
 from reconciler.engine.readers import list_names, read_live
-from reconciler.errors import NotFound
+from reconciler.errors import BadAnswer, NotFound
 from reconciler.kinds import kind
+from reconciler.shape import misfit
+from reconciler.terminal import control
 from reconciler.values import Address, Live, Resource, Source
 
 __all__ = ["Listing", "list_endpoints", "list_gateway"]
@@ -58,6 +60,8 @@ def list_gateway(
     with ThreadPoolExecutor(parallelism, "list") as pool:
         answers = list(pool.map(lambda name: list(getattr(client, _LISTS[name])()), asked))
         lists: dict[str, list[_Raw]] = dict(zip(asked, answers, strict=True))
+        for name, raws in lists.items():
+            _check(name, raws)
         called = {raw.get("endpoint_id"): raw.get("name") for raw in lists.get("GatewayEndpoint", ())}
         if "GatewayBudget" in lists:
             lists["GatewayBudget"] = [_with_target(raw, called) for raw in lists["GatewayBudget"]]
@@ -65,7 +69,29 @@ def list_gateway(
         lives = [live for live in lives if wanted(live.address)]
         if guardrails and lists.get("GatewayGuardrail"):
             lives = list(pool.map(lambda live: _with_configs(client, live), lives))
+            for live in lives:
+                _check(live.address.kind, [live.raw])
     return Listing(lives, GatewayView(lists))
+
+
+def _check(name: str, raws: Sequence[_Raw]) -> None:
+    """Answers are not trusted: what follows relies on their shape. Raises BadAnswer."""
+    of = kind(name)
+    for raw in raws:
+        try:
+            said = misfit(of.fields, of.normalise(Live(Address(name, ""), raw)))
+            hash((raw.get("endpoint_id"), raw.get("target_value"), of.id_of(raw)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            said = ".it has another shape"
+        if not isinstance(raw.get("masked_values") or {}, Mapping):
+            said = ".masked_values is not an object"
+        if said:
+            raise BadAnswer(
+                f"the answer is no {name} of an MLflow gateway: {control(said[1:])}",
+                method="GET",
+                path=_LISTS[name],
+                fix="check that the target is an MLflow tracking server",
+            )
 
 
 def _with_target(raw: _Raw, called: Mapping[Any, Any]) -> _Raw:
@@ -89,7 +115,7 @@ def _addressed(name: str, raws: Sequence[_Raw]) -> list[Live]:
         key = "secret_name" if name == "GatewaySecret" else "name"
         return sorted((Live(Address(name, str(raw.get(key, ""))), raw) for raw in raws), key=_place)
     found: dict[str, Live] = {}
-    for raw in sorted(raws, key=lambda raw: (raw.get("created_at") or 0, kind(name).id_of(raw))):
+    for raw in sorted(raws, key=lambda raw: (_time(raw), kind(name).id_of(raw))):
         stem = budget_name(kind(name).normalise(Live(Address(name, ""), raw)))
         text, number = stem, 1
         while text in found:
@@ -97,6 +123,11 @@ def _addressed(name: str, raws: Sequence[_Raw]) -> list[Live]:
             text = f"{stem}-{number}"
         found[text] = Live(Address(name, text), raw)
     return sorted(found.values(), key=_place)
+
+
+def _time(raw: _Raw) -> float:
+    made = raw.get("created_at")
+    return float(made) if isinstance(made, (int, float)) else 0.0
 
 
 def _place(live: Live) -> tuple[Address, str]:

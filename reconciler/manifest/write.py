@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from reconciler.manifest.scalars import plain
+from reconciler.terminal import control
 
 __all__ = ["literal", "manifest_text"]
 
@@ -19,17 +20,25 @@ def manifest_text(document: Mapping[str, Any], *, comment: str = "") -> str:
     """The text of one manifest. ``comment``: a line that goes before it, without its sign.
 
     Values are JSON-like. Text with ``${`` is a reference; what merely looks like one goes through
-    :func:`literal` first.
+    :func:`literal` first. All beyond ASCII is escaped when something of it is not to be seen, or turns text
+    around: who reviews a manifest shall see what it says.
     """
+    text = _dumped(document, allow_unicode=True)
+    if control(text, keep="\n") != text:
+        text = _dumped(document, allow_unicode=False)
+    return f"# {comment}\n{text}" if comment else text
+
+
+def _dumped(document: Mapping[str, Any], *, allow_unicode: bool) -> str:
     text: str = yaml.dump(
         document,
         Dumper=_Dumper,
         default_flow_style=False,
         sort_keys=False,
-        allow_unicode=True,
+        allow_unicode=allow_unicode,
         width=_UNFOLDED,
     )
-    return f"# {comment}\n{text}" if comment else text
+    return text
 
 
 def literal(text: str) -> str:

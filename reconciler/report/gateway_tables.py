@@ -27,10 +27,16 @@ def _keys(shape: _Shape) -> str:
 def _models(shape: _Shape) -> str:
     """The models with their shares of the traffic, where there are several."""
     models: Sequence[_Shape] = shape.get("models") or ()
-    whole = sum(model.get("weight") or 0 for model in models)
+    weights = [_number(model.get("weight")) for model in models]
+    whole = sum(weights)
     if len(models) < 2 or not whole:
         return ", ".join(str(model["model"]) for model in models) or "-"
-    return ", ".join(f"{m['model']} {100 * (m.get('weight') or 0) / whole:.3g} %" for m in models)
+    shares = zip(models, weights, strict=True)
+    return ", ".join(f"{model['model']} {100 * weight / whole:.3g} %" for model, weight in shares)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, (int, float)) else 0
 
 
 def _names(field: str, between: str) -> Callable[[_Shape], str]:
@@ -38,7 +44,9 @@ def _names(field: str, between: str) -> Callable[[_Shape], str]:
 
 
 def _amount(shape: _Shape) -> str:
-    return f"{shape.get('budget_amount', 0):,g} {shape.get('budget_unit', '')}".rstrip()
+    amount = shape.get("budget_amount")
+    shown = f"{amount:,g}" if isinstance(amount, (int, float)) else str(amount)
+    return f"{shown} {shape.get('budget_unit', '')}".rstrip()
 
 
 def _window(shape: _Shape) -> str:
@@ -47,7 +55,9 @@ def _window(shape: _Shape) -> str:
 
 
 def _target(shape: _Shape) -> str:
-    return " ".join(filter(None, (str(shape.get("target_scope", "-")).lower(), shape.get("target_value"))))
+    return " ".join(
+        filter(None, (str(shape.get("target_scope", "-")).lower(), str(shape.get("target_value") or "")))
+    )
 
 
 def _scorer(shape: _Shape) -> str:

@@ -230,3 +230,43 @@ def test_export_then_plan_is_empty(
 def test_the_target_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["targets", "--no-check"]) == 0
     assert "mlflow-gateway+http " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("get",), ("get", "-o", "json"), ("export", "--out", "out")])
+@pytest.mark.parametrize(
+    ("route", "inner", "item"),
+    [
+        ("secrets/list", "secrets", {**_SECRET, "masked_values": ["a", 1]}),
+        ("secrets/list", "secrets", {**_SECRET, "masked_values": "text"}),
+        ("secrets/list", "secrets", {**_SECRET, "auth_config": 7}),
+        ("model-definitions/list", "model_definitions", {**_MODEL, "model_name": {"a": 1}}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "model_mappings": "text"}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "model_mappings": ["text", None]}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "endpoint_id": ["a"]}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "tags": [3]}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "tags": {"a": "b"}}),
+        ("endpoints/list", "endpoints", {**_ENDPOINT, "fallback_config": ["a"]}),
+        ("budgets/list", "budget_policies", {**_BUDGET, "duration": [1]}),
+        ("budgets/list", "budget_policies", {**_BUDGET, "duration": "a day"}),
+        ("budgets/list", "budget_policies", {**_BUDGET, "target_value": {"a": 1}}),
+        ("budgets/list", "budget_policies", {**_BUDGET, "budget_amount": "much", "created_at": "then"}),
+        ("guardrails/list", "guardrails", {**_GUARDRAIL, "scorer": "text"}),
+        ("guardrails/list-for-endpoint", "configs", {"guardrail": None}),
+        ("guardrails/list-for-endpoint", "configs", {"guardrail": {"name": ["a"]}}),
+    ],
+)
+def test_answers_that_are_no_gateways_give_an_error_and_no_traceback(
+    target: str,
+    httpserver: HTTPServer,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    route: str,
+    inner: str,
+    item: Any,
+) -> None:
+    httpserver.expect_oneshot_request(f"{_API}/{route}").respond_with_json({inner: [item]})
+    code = main([*command, "--target", target])
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert "bug" not in told
+    assert code == 0 or "is no Gateway" in told or "left out" in told or "HTTP" in told

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reconciler.manifest.text import parse
 from reconciler.manifest.variables import Resolver
 from reconciler.manifest.write import literal, manifest_text
+from reconciler.terminal import control
 
 
 def _back(text: str) -> Any:
@@ -47,6 +48,7 @@ def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
     text = manifest_text(document)
     found = _back(text)
     assert found == document
+    assert control(text, keep="\n") == text, "nothing is hidden from whoever reads it"
     assert list(found) == list(document), "the order stays"
 
 
@@ -72,6 +74,7 @@ def test_text_that_looks_like_a_reference_stays_text(text: str) -> None:
         ("one\ntwo\n", "v: |\n  one\n  two"),
         (["a", {"b": 1}], "v:\n  - a\n  - b: 1"),
         ("\x07", 'v: "\\a"'),
+        ("ü\u202e", 'v: "\\xFC\\u202E"'),
     ],
 )
 def test_it_looks_as_people_write_it(value: Any, line: str) -> None:
