@@ -53,6 +53,7 @@ def apply(
     resend_secrets: opt.Resend = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
     """Make the live side as the manifests say: plan, ask, act, wait until live, and prove the result.
@@ -60,7 +61,15 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
-    read = opt.load_for(target, paths, project, stack, makes_key=True, config_path=config_path)
+    read = opt.load_for(
+        target,
+        paths,
+        project,
+        stack,
+        allow_commands=allow_commands,
+        makes_key=True,
+        config_path=config_path,
+    )
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot) -> Plan:
@@ -90,7 +99,7 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load_for(target, paths, project, stack, allow_unset=True, config_path=config_path)
+    read = opt.load_for(target, paths, project, stack, needs_secrets=False, config_path=config_path)
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adopt",
+    "AllowCommands",
     "CheckModels",
     "ConfigPath",
     "DetailedExitcode",
@@ -111,6 +112,15 @@ Adopt = Annotated[
     bool,
     typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
 ]
+AllowCommands = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-commands/--no-allow-commands",
+        help="Run the programs of ${cmd:…} in manifests, or do not. Left out: as reconciler.yaml says, "
+        "else not.",
+        show_default=False,
+    ),
+]
 CheckModels = Annotated[
     bool,
     typer.Option(
@@ -137,9 +147,18 @@ class Input:
 
 
 def load(
-    paths: list[str] | None, project_file: str | None, stack: str | None = None, *, allow_unset: bool = False
+    paths: list[str] | None,
+    project_file: str | None,
+    stack: str | None = None,
+    *,
+    allow_unset: bool = False,
+    allow_commands: bool | None = None,
+    needs_secrets: bool = True,
 ) -> Input:
     """Read the project file and the manifests; from here on every output masks their secrets.
+
+    ``allow_commands``: run the commands of manifests, None as the project file says. ``needs_secrets``: when
+    not, no command is run.
 
     Raises ManifestError with all problems, UsageError when there is nothing to read.
     """
@@ -156,7 +175,14 @@ def load(
             )
         named = ["manifests"]
     root = project.root if project else Path.cwd()
-    loaded = load_documents(named, environ=os.environ, root=root, allow_unset=allow_unset)
+    is_allowed = bool(project and project.allow_commands) if allow_commands is None else allow_commands
+    loaded = load_documents(
+        named,
+        environ=os.environ,
+        root=root,
+        allow_unset=allow_unset,
+        commands="skip" if not needs_secrets else "run" if is_allowed else "refuse",
+    )
     know(loaded.secrets)
     return Input(loaded, project, stack or (project.stack if project and project.stack else ""))
 
@@ -167,13 +193,15 @@ def load_for(
     project_file: str | None,
     stack: str | None,
     *,
-    allow_unset: bool = False,
+    allow_commands: bool | None = None,
+    needs_secrets: bool = True,
     makes_key: bool = False,
     is_told: bool = False,
     config_path: str | None = None,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
-    fingerprints is made when there is none. ``is_told``: the target has been named already.
+    """The same for a command that goes to a target, which stands in the result. ``needs_secrets``: when not,
+    what cannot be resolved is no error. ``makes_key``: a key for fingerprints is made when there is none.
+    ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
@@ -182,7 +210,15 @@ def load_for(
     config = find_config(config_path, target, project)
     try:
         # A gateway with a file looks its credentials up by itself: they need not be known here.
-        read = load(paths, project_file, stack, allow_unset=allow_unset or bool(config))
+        needs_secrets = needs_secrets and not config
+        read = load(
+            paths,
+            project_file,
+            stack,
+            allow_unset=not needs_secrets,
+            allow_commands=allow_commands,
+            needs_secrets=needs_secrets,
+        )
         key = None if config else _seal_key(read.loaded.resources, makes_key)
         fitting = for_target(
             target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config

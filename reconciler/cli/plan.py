@@ -36,6 +36,7 @@ def plan(
     ] = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
@@ -50,9 +51,19 @@ def plan(
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load_for(seen.target, paths, project, stack, is_told=True, config_path=config_path)
+        read = opt.load_for(
+            seen.target,
+            paths,
+            project,
+            stack,
+            allow_commands=allow_commands,
+            is_told=True,
+            config_path=config_path,
+        )
     else:
-        read = opt.load_for(target, paths, project, stack, config_path=config_path)
+        read = opt.load_for(
+            target, paths, project, stack, allow_commands=allow_commands, config_path=config_path
+        )
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         read.tell_warnings()

@@ -31,6 +31,7 @@ class Project:
     ``target``: "" when it names none. ``manifests``: paths for :func:`reconciler.manifest.load`, made
     relative to where the project file was looked for from; empty when it names none. ``root``: its folder.
     ``config_path``: the file that the target's gateway serves, "" when it names none; relative likewise.
+    ``allow_commands``: manifests may hold ``${cmd:command}``.
     """
 
     stack: str
@@ -39,6 +40,7 @@ class Project:
     root: Path
     source: Source
     config_path: str = ""
+    allow_commands: bool = False
 
 
 def find_project(cwd: Path) -> Path | None:
@@ -106,4 +108,5 @@ def _project(document: Document, path: Path) -> Project:
         root=folder,
         source=Source(document.file, document.line, document.column),
         config_path=str(folder / value["config_path"]) if "config_path" in value else "",
+        allow_commands=value.get("allow_commands", False),
     )
