@@ -1,8 +1,8 @@
 """Edits of a config-file gateway's file that keep everything else.
 
-An edit replaces the lines of the entries that it is about, and no others: what people wrote, and how, stays to
-the byte. Inside of an entry comments stay too (ruamel.yaml's round trip). What comes out is read again as the
-gateway will read it, and held against what was meant, before anybody gets it.
+An edit replaces the lines of the entries that it is about, and no others: what people wrote, and how, stays
+to the byte. Inside of an entry comments stay too (ruamel.yaml's round trip). What comes out is read again as
+the gateway will read it, and held against what was meant, before anybody gets it.
 """
 
 from __future__ import annotations

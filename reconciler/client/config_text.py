@@ -5,7 +5,8 @@ is stands in a comment behind its name, which the gateway does not read::
 
     - name: chat  # reconciler.stack: shop
 
-It is read as the gateway reads it: by PyYAML, which means YAML 1.1. Edits: :mod:`reconciler.client.config_edit`.
+It is read as the gateway reads it: by PyYAML, which means YAML 1.1. Edits:
+:mod:`reconciler.client.config_edit`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def _unreadable(where: str, why: str) -> UsageError:
 
 
 def read_lists(text: str, where: str) -> dict[str, List]:
-    """Both lists with the places of their entries, by name. Raises UsageError as :func:`read_entries` does."""
+    """Both lists with the places of their entries, by name. Raises UsageError as :func:`read_entries`
+    does."""
     lists = {kind: List(None, []) for kind in LISTS}
     root = _root(text, where)
     for key, value in root.value if root is not None else ():
