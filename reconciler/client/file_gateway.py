@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from requests.adapters import BaseAdapter
 
+from reconciler.client.config_edit import edited
 from reconciler.client.config_file import ConfigFile
-from reconciler.client.config_text import Entry, edited, objections, read_entries
+from reconciler.client.config_text import Entry, objections, read_entries
 from reconciler.client.http import quote
 from reconciler.client.mlflow import MlflowDeploymentClient
 from reconciler.errors import NotFound, UsageError

@@ -15,7 +15,7 @@ from typing import Any, Final
 from reconciler.engine.executor import ExecutionOptions
 from reconciler.engine.file_reader import routes_of
 from reconciler.engine.waiting import Clock, Patience, SystemClock
-from reconciler.errors import ConnectionFailed, ReconcilerError, RefusedError, TargetError
+from reconciler.errors import ConnectionFailed, ReconcilerError, RefusedError, Stopped, TargetError
 from reconciler.kinds.file_endpoint import UNSERVED
 from reconciler.values import (
     Action,
@@ -189,7 +189,9 @@ def _await(run: _Run, entries: Any, unseen: bool) -> str:
             gaps = run.client.gaps(entries, routes)
             refused_since = None
             told = "; ".join(f"{name}: {words}" for name, words in list(gaps.items())[:3])
-        except TargetError as error:
+        except Stopped:
+            return _STOPPED
+        except ReconcilerError as error:
             told = error.what
             is_refused = isinstance(error, ConnectionFailed)
             refused_since = (refused_since or run.clock.now()) if is_refused else None

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.client.config_text import Entry, edited, merged, objections, read_entries
+from reconciler.client.config_edit import edited, merged
+from reconciler.client.config_text import Entry, objections, read_entries
 from reconciler.errors import UsageError
 
 FILE = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.engine.file_apply import execute_file
+from reconciler.engine.planner import make_plan
 from reconciler.engine.snapshot import snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
 from reconciler.report.json import outcome_json, plan_json
@@ -266,6 +269,24 @@ def test_nobody_waits_three_quarters_of_an_hour_for_a_refused_file(bench: Bench)
     began = bench.clock.now()
     bench.apply(PARTS + endpoint())  # the default of --wait-timeout
     assert 120 <= bench.clock.now() - began < 130
+
+
+def test_a_stop_leaves_what_was_written_and_the_next_run_goes_on(bench: Bench) -> None:
+    bench.gateway.accepts = lambda content: not content["endpoints"]
+    stop = threading.Event()
+    bench.clock.on_sleep = stop.set
+    wanted = PARTS + endpoint()
+    desired = bench.desired(wanted)
+    plan = bench.plan(wanted)
+    (outcome,) = execute_file(plan, bench.client, {}, replan=_never, stop=stop, clock=bench.clock)
+    assert (outcome.status, outcome.error) == (StepStatus.NOT_WAITED, "stopped while it was awaited")
+    assert "name: chat" in bench.file
+    bench.gateway.accepts = lambda content: True
+    assert bench.apply(wanted, plan=make_plan(desired, bench.snapshot(desired), stack="shop")).converged
+
+
+def _never(*arguments: Any) -> Any:
+    raise AssertionError("nothing is planned anew while it is carried out")
 
 
 def test_a_gateway_that_ends_is_noticed_soon(bench: Bench) -> None:
