@@ -181,14 +181,14 @@ def load_for(
     project_file: str | None,
     stack: str | None,
     *,
+    allow_unset: bool = False,
     allow_commands: bool | None = None,
-    needs_secrets: bool = True,
     makes_key: bool = False,
     is_told: bool = False,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result. ``needs_secrets``: when not,
-    what cannot be resolved is no error. ``makes_key``: a key for fingerprints is made when there is none.
-    ``is_told``: the target has been named already.
+    """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
+    be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
+    is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
@@ -198,9 +198,9 @@ def load_for(
             paths,
             project_file,
             stack,
-            allow_unset=not needs_secrets,
+            allow_unset=allow_unset,
             allow_commands=allow_commands,
-            needs_secrets=needs_secrets,
+            needs_secrets=not allow_unset,
         )
         key = _seal_key(read.loaded.resources, makes_key)
         fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
