@@ -99,7 +99,7 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load_for(target, paths, project, stack, needs_secrets=False, config_path=config_path)
+    read = opt.load_for(target, paths, project, stack, allow_unset=True, config_path=config_path)
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy

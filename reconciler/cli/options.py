@@ -193,15 +193,15 @@ def load_for(
     project_file: str | None,
     stack: str | None,
     *,
+    allow_unset: bool = False,
     allow_commands: bool | None = None,
-    needs_secrets: bool = True,
     makes_key: bool = False,
     is_told: bool = False,
     config_path: str | None = None,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result. ``needs_secrets``: when not,
-    what cannot be resolved is no error. ``makes_key``: a key for fingerprints is made when there is none.
-    ``is_told``: the target has been named already.
+    """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
+    be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
+    is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
@@ -210,14 +210,14 @@ def load_for(
     config = find_config(config_path, target, project)
     try:
         # A gateway with a file looks its credentials up by itself: they need not be known here.
-        needs_secrets = needs_secrets and not config
+        allow_unset = allow_unset or bool(config)
         read = load(
             paths,
             project_file,
             stack,
-            allow_unset=not needs_secrets,
+            allow_unset=allow_unset,
             allow_commands=allow_commands,
-            needs_secrets=needs_secrets,
+            needs_secrets=not allow_unset,
         )
         key = None if config else _seal_key(read.loaded.resources, makes_key)
         fitting = for_target(
