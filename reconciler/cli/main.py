@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import apply, auth, emulator, get, init, plan, query, schema, targets, validate
+from reconciler.cli import apply, auth, emulator, get, history, init, plan, query, schema, targets, validate
 from reconciler.cli.output import setup_logging, stderr_text
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
@@ -37,6 +37,7 @@ app.command(name="get")(get.get)
 app.command(name="query")(query.query)
 app.command(name="targets")(targets.targets)
 app.command(name="schema")(schema.schema)
+app.add_typer(history.app, name="history")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(auth.app, name="auth")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
+from reconciler.cli.acting import How, limits_of
 from reconciler.cli.output import answer, answer_report, is_ascii, tell, wants_colour, width_of
 from reconciler.errors import UsageError
 
@@ -42,7 +43,7 @@ def plan(
     was not compared is counted, and named with its reason with -v or -o json.
     """
     from reconciler.engine.planner import make_plan
-    from reconciler.engine.safety import failures, refusals
+    from reconciler.engine.safety import failures, over_limits, refusals
 
     if snapshot is not None:
         seen = _replayed(snapshot)
@@ -63,6 +64,8 @@ def plan(
     show(made, output, verbose=verbose)
     if refused := refusals(made) or failures(made):
         raise refused
+    if over := over_limits(made, limits_of(read, How("plan"))):
+        tell(f"an apply of this plan is refused:\n{over}")
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 

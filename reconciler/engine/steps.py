@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine.compare import compare_sections
+from reconciler.engine.journal import Recorder
 from reconciler.errors import (
     AlreadyExists,
     AnswerLost,
@@ -23,6 +24,7 @@ from reconciler.errors import (
     ReconcilerError,
     ServerFault,
 )
+from reconciler.errors import Stopped as NotSent
 from reconciler.kinds import kind_of
 from reconciler.values import Action, Call, CallResult, FieldChange, Live, Outcome, Status, Step, StepStatus
 
@@ -80,7 +82,7 @@ class StepRun:
 
     ``client``: whatever has the calls' methods. ``read``: the resource as it is now, None when there is
     none. ``replan``: what would be left to do for a live side. ``waits``: wait until it is live.
-    ``stopping``: begin no more calls. ``now``: seconds.
+    ``stopping``: begin no more calls. ``now``: seconds. ``recorder`` hears of each call.
     """
 
     step: Step
@@ -91,6 +93,7 @@ class StepRun:
     stopping: Callable[[], bool]
     now: Callable[[], float]
     tell: Progress
+    recorder: Recorder | None = None
     results: list[CallResult] = field(default_factory=list)
     log_tail: tuple[str, ...] = ()
     url: str = ""
@@ -235,7 +238,7 @@ class StepRun:
                 self.results.append(CallResult(call, outcome, self.now() - began))
 
             try:
-                answer = getattr(self.client, call.operation)(**call.arguments)
+                answer = self._send(call)
             except AlreadyExists as error:
                 self._appeared(call, error)
                 return done("there already, with the same content")
@@ -261,6 +264,8 @@ class StepRun:
                     return done("done; the plugin failed after it, a read showed it")
                 self._failed(call, began)
                 raise
+            except NotSent as error:
+                raise _Ended(StepStatus.NOT_BEGUN, str(error)) from None
             except ReconcilerError:
                 self._failed(call, began)
                 raise
@@ -271,6 +276,19 @@ class StepRun:
                     self.url = str(answer.get("endpoint_url") or f"{getattr(self.client, 'host', '')}{path}")
                 return done("done")
         return None
+
+    def _send(self, call: Call) -> Any:
+        """Make one request; its intent and its outcome are on record before and after."""
+        number = self.recorder.intent(self.step.address, call) if self.recorder else 0
+        try:
+            answer = getattr(self.client, call.operation)(**call.arguments)
+        except BaseException as error:
+            if self.recorder:
+                self.recorder.outcome(number, error, None)
+            raise
+        if self.recorder:
+            self.recorder.outcome(number, None, answer)
+        return answer
 
     def _failed(self, call: Call, began: float) -> None:
         self.results.append(CallResult(call, "failed", self.now() - began))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ class Project:
 
     ``target``: "" when it names none. ``manifests``: paths for :func:`reconciler.manifest.load`, made
     relative to where the project file was looked for from; empty when it names none. ``root``: its folder.
+    ``limits``: as they are written (``max_deletes``, ``max_changes``, ``writes``), those that are.
     """
 
     stack: str
@@ -37,6 +38,7 @@ class Project:
     manifests: tuple[str, ...]
     root: Path
     source: Source
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_project(cwd: Path) -> Path | None:
@@ -103,4 +105,5 @@ def _project(document: Document, path: Path) -> Project:
         manifests=tuple(str(folder / manifest) for manifest in value.get("manifests", ())),
         root=folder,
         source=Source(document.file, document.line, document.column),
+        limits={name: str(limit) for name, limit in (value.get("limits") or {}).items()},
     )
