@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from reconciler.cli import acting
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
+from reconciler.cli.plan_files import apply_file, is_plan_file
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.values import Plan, Snapshot
@@ -28,6 +33,10 @@ def apply(
     wait_timeout: acting.WaitTimeout = "45m",
     no_wait: acting.NoWait = False,
     resend_secrets: opt.Resend = None,
+    skip_stale: Annotated[
+        bool,
+        typer.Option("--skip-stale", help="Of a plan file: leave out the steps whose ground moved (exit 3)."),
+    ] = False,
     check_models: opt.CheckModels = False,
     journal: acting.JournalFolder = None,
     break_lock: acting.BreakLock = False,
@@ -38,17 +47,12 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
 
+    PATHS may be one plan file (plan --out): what was reviewed is done, without a question; and nothing is
+    (exit 3) when the live side, the target or what the manifests mean changed since, field by field.
+
     Ctrl-C once finishes the calls in flight and begins no more; twice stops now. Every call is on record:
     reconciler history.
     """
-    read = opt.load_for(target, paths, project, stack)
-    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
-
-    def planned(snapshot: Snapshot, client: Any) -> Plan:
-        from reconciler.engine.planner import make_plan
-
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
-
     how = How(
         "apply",
         output,
@@ -64,6 +68,25 @@ def apply(
         break_lock,
         check_models,
     )
+    if is_plan_file(paths):
+        assert paths is not None
+        if resend_secrets:
+            raise UsageError(
+                "--resend-secrets has no place beside a plan file",
+                fix="give it to plan --out, where it can be reviewed",
+            )
+        how = replace(how, is_reviewed=True)
+        return apply_file(paths[0], target, stack, project, how, skip_stale=skip_stale)
+    if skip_stale:
+        raise UsageError("--skip-stale is about a plan file, and none is named")
+    read = opt.load_for(target, paths, project, stack)
+    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+
+    def planned(snapshot: Snapshot, client: Any) -> Plan:
+        from reconciler.engine.planner import make_plan
+
+        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
+
     return act(read, planned, how)
 
 

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import apply, auth, emulator, get, history, init, plan, query, schema, targets, validate
+from reconciler.cli import (
+    apply,
+    auth,
+    emulator,
+    get,
+    history,
+    init,
+    plan,
+    plan_files,
+    query,
+    schema,
+    targets,
+    validate,
+)
 from reconciler.cli.output import setup_logging, stderr_text
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
@@ -31,6 +44,7 @@ app = typer.Typer(
 app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
 app.command(name="plan")(plan.plan)
+app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
 app.command(name="get")(get.get)

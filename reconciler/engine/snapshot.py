@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from reconciler.schema import Field
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
+    "masked_spec",
     "read_snapshot",
     "snapshot_from_json",
     "snapshot_to_json",
@@ -96,18 +98,35 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
     }
 
 
-def _masked(field: Field | None, value: Any, salt: str, sensitive: bool = False) -> Any:
+def masked_spec(field: Field, value: Any, salt: str) -> Any:
+    """A desired value as JSON, in the same way; what is resolved at apply stays a reference."""
+    return _masked(field, value, salt, references=True)
+
+
+_REFERENCE = re.compile(r"\{\{secrets/[^/{}]+/[^/{}]+\}\}")
+
+
+def _masked(
+    field: Field | None, value: Any, salt: str, sensitive: bool = False, references: bool = False
+) -> Any:
     if field is not None:
         sensitive = sensitive or field.takes_secrets or field.write_only
     if isinstance(value, Mapping):
-        return {name: _masked(_child(field, name), item, salt, sensitive) for name, item in value.items()}
+        return {
+            name: _masked(_child(field, name), item, salt, sensitive, references)
+            for name, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_masked(None if field is None else field.items, item, salt, sensitive) for item in value]
+        items = None if field is None else field.items
+        return [_masked(items, item, salt, sensitive, references) for item in value]
     if isinstance(value, Masked):
         return {"$masked": value.digest}
+    if isinstance(value, Secret) and references:
+        return {"$reference": value.reference}
     if isinstance(value, Secret):
         return {"$masked": Masked.of(value.reveal(), salt).digest}
-    if sensitive and isinstance(value, str):
+    # A reference to a Databricks secret is no secret: it is what can be written again.
+    if sensitive and isinstance(value, str) and not _REFERENCE.fullmatch(value):
         return {"$masked": Masked.of(str(value), salt).digest}
     return value
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.engine.compare import compare_sections
+from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import Recorder
 from reconciler.errors import (
     AlreadyExists,
@@ -174,17 +174,8 @@ class StepRun:
 
     def _moved(self, live: Mapping[str, Any]) -> str:
         """What moved, in field paths where they can be told."""
-        of, base = kind_of(self.step.address), self.step.base or {}
-        sections = of.moved(base, live)
-        found = compare_sections(
-            of.fields,
-            {name: live.get(name) for name in sections},
-            {name: base[name] for name in sections if name in base},
-            name=self.step.address.name,
-        )
-        paths = {str(change.path) for change in found.changes}
-        paths |= {name for name in sections if not any(c.section == name for c in found.changes)}
-        return ", ".join(sorted(paths)) or "it is another endpoint of the same name"
+        moved = moved_fields(self.step.address, self.step.base or {}, live)
+        return ", ".join(moved) or "it is another endpoint of the same name"
 
     def _is_waiting(self, live: Live) -> bool:
         return kind_of(self.step.address).status(live.raw)[0] is Status.WAITING
