@@ -29,7 +29,16 @@ __all__ = [
     "spec_fields",
 ]
 
-_KIND_FILES: Final = {"Endpoint": "endpoint", "Deployment": "deployment", "Model": "model"}
+_KIND_FILES: Final = {
+    "Endpoint": "endpoint",
+    "Deployment": "deployment",
+    "Model": "model",
+    "GatewaySecret": "gateway_secret",
+    "GatewayModel": "gateway_model",
+    "GatewayEndpoint": "gateway_endpoint",
+    "GatewayBudget": "gateway_budget",
+    "GatewayGuardrail": "gateway_guardrail",
+}
 _LIMITS: Final = (
     "enum",
     "pattern",
@@ -93,12 +102,16 @@ class Field:
     match: tuple[str, ...] = ()
     order: Mapping[str, str] | None = None
     is_set: bool = False
+    is_sequence: bool = False
     pairs: Mapping[str, str] | None = None
     shares: str = ""
     secret: bool = False
     secret_reference: bool = False
     sensitive: bool = False
     takes_secrets: bool = False
+    sealed: bool = False
+    refers_to: str = ""
+    refers_when: Mapping[str, str] | None = None
     twin: str = ""
     alias_of: str = ""
     also_called: tuple[str, ...] = ()
@@ -254,12 +267,16 @@ def _build(name: str, node: Mapping[str, Any], document: Mapping[str, Any]) -> F
         match=tuple(words.get("match", ())),
         order=words.get("order"),
         is_set=words.get("set", False),
+        is_sequence=words.get("sequence", False),
         pairs=words.get("pairs"),
         shares=words.get("shares", ""),
         secret=words.get("secret", False),
         secret_reference=words.get("secret_reference", False),
         sensitive=words.get("sensitive") is True,
         takes_secrets="sensitive" in words or "secret" in words,
+        sealed=words.get("sealed", False),
+        refers_to=words.get("refers_to", ""),
+        refers_when=words.get("refers_when"),
         twin=words.get("twin", ""),
         alias_of=words.get("alias_of", ""),
         also_called=tuple(words.get("also_called", ())),

@@ -1,8 +1,9 @@
 """A target's name → a client for it. The one place where a client and the embedded workspace meet.
 
 ``local`` and ``local:PATH`` are the embedded workspace, ``databricks`` and ``databricks://profile`` a
-Databricks workspace, ``openai`` a read-only list of models, ``http(s)://…`` an MLflow AI Gateway; anything
-else is looked up among the installed plugins.
+Databricks workspace, ``openai`` a read-only list of models, ``mlflow-gateway+http(s)://…`` the AI Gateway in
+an MLflow tracking server, ``http(s)://…`` one that serves a configuration file; anything else is looked up
+among the installed plugins.
 """
 
 from __future__ import annotations
@@ -13,14 +14,27 @@ from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.errors import ManifestError, Problem, UsageError
+from reconciler.seal import SealKey
 from reconciler.values import Resource
 
-__all__ = ["HOW_TO_TRY", "LOCAL_HOST", "connect", "describe", "family", "for_target", "is_local"]
+__all__ = [
+    "DEFAULT_STACK",
+    "HOW_TO_TRY",
+    "LOCAL_HOST",
+    "connect",
+    "describe",
+    "family",
+    "for_target",
+    "is_local",
+]
 
 LOCAL_HOST = "http://local.workspace"
 """The embedded workspace's host in URLs. No request to it leaves the process."""
 
 HOW_TO_TRY = "try it without an account: --target local"
+
+DEFAULT_STACK = "default"
+"""Owner of what is applied without a project file, where a target carries who owns what."""
 
 # What may be declared on which family of targets. A gateway is read-only through its deployments API.
 _KINDS: Final = {
@@ -28,6 +42,13 @@ _KINDS: Final = {
     "databricks": ("Endpoint",),
     "openai": ("Model",),
     "gateway": (),
+    "mlflow-gateway": (
+        "GatewaySecret",
+        "GatewayModel",
+        "GatewayEndpoint",
+        "GatewayBudget",
+        "GatewayGuardrail",
+    ),
     "plugin": ("Deployment", "Endpoint"),
 }
 
@@ -38,17 +59,30 @@ def is_local(target: str) -> bool:
 
 
 def family(target: str) -> str:
-    """The sort of a target: local, databricks, openai, gateway or plugin."""
+    """The sort of a target: local, databricks, openai, gateway, mlflow-gateway or plugin."""
     if is_local(target):
         return "local"
     scheme = target.partition(":")[0]
-    named = {"databricks": "databricks", "openai": "openai", "http": "gateway", "https": "gateway"}
+    named = {
+        "databricks": "databricks",
+        "openai": "openai",
+        "http": "gateway",
+        "https": "gateway",
+        "mlflow-gateway+http": "mlflow-gateway",
+        "mlflow-gateway+https": "mlflow-gateway",
+    }
     return named.get(scheme, "plugin")
 
 
-def for_target(target: str, resources: Sequence[Resource]) -> tuple[Resource, ...]:
+def for_target(
+    target: str, resources: Sequence[Resource], *, stack: str = "", seal_key: SealKey | None = None
+) -> tuple[Resource, ...]:
     """The resources as this target speaks of them. Raises ManifestError with the lines of those whose kind it
-    does not have."""
+    does not have.
+
+    ``stack``: who owns them, where the target carries that. ``seal_key``: for fingerprints of what cannot be
+    read back, None when there is no key.
+    """
     known = _KINDS[family(target)]
     fix = f"it takes {' and '.join(known)}" if known else "it is read-only here"
     problems = [
@@ -66,6 +100,11 @@ def for_target(target: str, resources: Sequence[Resource]) -> tuple[Resource, ..
     ]
     if problems:
         raise ManifestError(problems)
+    if family(target) == "mlflow-gateway":
+        return tuple(
+            replace(r, stack=stack or DEFAULT_STACK, seal=seal_key.seal(r) if seal_key else "")
+            for r in resources
+        )
     if family(target) != "plugin":
         return tuple(resources)
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
@@ -84,6 +123,10 @@ def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = 
             from reconciler.client.databricks import DatabricksDeploymentClient
 
             return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
+        case "mlflow-gateway":
+            from reconciler.client.gateway import MlflowGatewayClient
+
+            return MlflowGatewayClient(target, pool_size=pool_size, stop=stop)
         case _:
             return _plugin(target)
 

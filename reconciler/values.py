@@ -18,6 +18,7 @@ from reconciler.errors import UsageError
 
 __all__ = [
     "MASK",
+    "STACK_TAG",
     "Action",
     "Address",
     "Call",
@@ -27,12 +28,15 @@ __all__ = [
     "ItemKey",
     "Lifecycle",
     "Live",
+    "LiveId",
     "Masked",
     "Outcome",
     "Plan",
     "ProgressEvent",
     "Reason",
+    "Reference",
     "Resource",
+    "Sealed",
     "Secret",
     "Skipped",
     "Snapshot",
@@ -43,6 +47,8 @@ __all__ = [
 ]
 
 MASK = "***"
+STACK_TAG = "reconciler.stack"
+"""Key of the tag that says which stack owns what carries it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -243,6 +249,35 @@ def _slow_digest(value: str, salt: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", value.encode(), salt.encode(), 10_000).hex()
 
 
+@dataclass(frozen=True, slots=True)
+class LiveId:
+    """The server's id of a resource that does not exist yet: known once its create was answered."""
+
+    address: Address
+
+    def __str__(self) -> str:
+        return f"<id of {self.address}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is known of a live value that cannot be read back: "same" as desired, "changed" or "unknown".
+
+    ``why``: a sentence for people.
+    """
+
+    verdict: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field of a spec that names another resource; ``path``: where, below the spec."""
+
+    address: Address
+    path: tuple[str | int, ...]
+
+
 class Action(enum.StrEnum):
     """What a step does to its resource."""
 
@@ -303,7 +338,8 @@ class Call:
     """One write, as data: the client method with its arguments, and the HTTP request that it makes.
 
     ``path`` may hold ``{id}`` where the live id is known only after the create before it. ``body`` may
-    hold :class:`Secret` values. ``waits``: the endpoint is awaited ready before the next call.
+    hold :class:`Secret` values and :class:`LiveId`s. ``section``: the part of the spec that it changes, ""
+    for all of it; ``also``: more of them. ``waits``: the endpoint is awaited ready before the next call.
     ``needs_settled``: the call is refused by the server while an update is in progress.
     """
 
@@ -315,6 +351,17 @@ class Call:
     section: str = ""
     waits: bool = False
     needs_settled: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def creates(self) -> bool:
+        """It makes the resource."""
+        return self.operation.startswith("create_")
+
+    @property
+    def deletes(self) -> bool:
+        """It ends the resource, and not only a part of it."""
+        return self.operation.startswith("delete_") and not self.section
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +370,7 @@ class Lifecycle:
 
     prevent_destroy: bool = False
     ignore_changes: tuple[str, ...] = ()
+    moved_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +379,8 @@ class Resource:
 
     ``spec``: the manifest's spec with references resolved (secrets are :class:`Secret`), in the user's
     spelling. ``positions``: FieldPath text without list keys (``spec.config.served_entities.0.name``
-    as a tuple of names and indices) → where it stands. ``resend``: send write-only values again.
+    as a tuple of names and indices) → where it stands. ``stack``: who will own it, where the target can
+    carry that. ``seal``: the keyed fingerprint of its write-only values, "" without a key.
     """
 
     address: Address
@@ -340,6 +389,8 @@ class Resource:
     labels: Mapping[str, str] = field(default_factory=dict)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     allow_unknown_fields: bool = False
+    stack: str = ""
+    seal: str = ""
     positions: Mapping[tuple[str | int, ...], Source] = field(default_factory=dict)
 
     def source_of(self, path: Iterable[str | int]) -> Source:
@@ -369,7 +420,8 @@ class Live:
 class Snapshot:
     """The live side at one moment. ``names``: every address that the list showed, read in detail or not.
 
-    ``taken_at``: RFC 3339, UTC. ``masked``: secret-bearing values were replaced by digests when saved.
+    ``taken_at``: RFC 3339, UTC. ``salt``: of the digests that replaced secret-bearing values when it was
+    saved. ``ids``: the server's ids of what references may name, declared or not.
     """
 
     target: str
@@ -377,6 +429,7 @@ class Snapshot:
     resources: Mapping[Address, Live]
     names: tuple[Address, ...] = ()
     salt: str = ""
+    ids: Mapping[Address, str] = field(default_factory=dict)
 
 
 class Status(enum.StrEnum):
@@ -396,7 +449,7 @@ class Step:
     people (an update in progress, a failed one …). ``fingerprint``: digest of the live side this step
     was judged by, "" when the resource did not exist. ``base``: the normalised live side behind that
     digest, for naming what moved. ``depends_on``: steps that must be done before. ``failure``: an assertion
-    that does not hold.
+    that does not hold. ``refusal``: why it may not be carried out (what, then lines ``why: ``, ``next: ``).
     """
 
     address: Address
@@ -413,6 +466,7 @@ class Step:
     protected: bool = False
     depends_on: tuple[Address, ...] = ()
     failure: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

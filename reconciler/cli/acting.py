@@ -182,7 +182,11 @@ def act(read: opt.Input, planned: Planned, how: How) -> int:
         locks = home(read) / "locks"
         with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=tell):
             snapshot = read_snapshot(
-                client, read.loaded.resources, target=read.target, taken_at=opt.taken_at()
+                client,
+                read.loaded.resources,
+                target=read.target,
+                taken_at=opt.taken_at(),
+                deleting=how.command == "destroy",
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)

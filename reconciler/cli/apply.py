@@ -38,6 +38,7 @@ def apply(
         typer.Option("--skip-stale", help="Of a plan file: leave out the steps whose ground moved (exit 3)."),
     ] = False,
     check_models: opt.CheckModels = False,
+    adopt: opt.Adopt = False,
     journal: acting.JournalFolder = None,
     break_lock: acting.BreakLock = False,
     verbose: opt.Verbose = False,
@@ -70,22 +71,23 @@ def apply(
     )
     if is_plan_file(paths):
         assert paths is not None
-        if resend_secrets:
+        if resend_secrets or adopt:
+            flag = "--resend-secrets" if resend_secrets else "--adopt"
             raise UsageError(
-                "--resend-secrets has no place beside a plan file",
+                f"{flag} has no place beside a plan file",
                 fix="give it to plan --out, where it can be reviewed",
             )
         how = replace(how, is_reviewed=True)
         return apply_file(paths[0], target, stack, project, how, skip_stale=skip_stale)
     if skip_stale:
         raise UsageError("--skip-stale is about a plan file, and none is named")
-    read = opt.load_for(target, paths, project, stack)
+    read = opt.load_for(target, paths, project, stack, makes_key=True)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import make_plan
 
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
+        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=adopt)
 
     return act(read, planned, how)
 
@@ -99,14 +101,15 @@ def destroy(
     auto_approve: acting.AutoApprove = False,
     max_deletes: acting.MaxDeletes = None,
     parallelism: acting.Parallelism = 8,
+    adopt: opt.Adopt = False,
     journal: acting.JournalFolder = None,
     break_lock: acting.BreakLock = False,
     verbose: opt.Verbose = False,
 ) -> int:
-    """Delete the endpoints that the manifests name, and nothing else.
+    """Delete what the manifests name, and nothing else.
 
-    Refused for what lifecycle.prevent_destroy protects. Deletes without a limit, unless --max-deletes sets
-    one.
+    Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own. Deletes
+    without a limit, unless --max-deletes sets one.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
     read = opt.load_for(target, paths, project, stack, allow_unset=True)
@@ -114,7 +117,7 @@ def destroy(
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import plan_destroy
 
-        return plan_destroy(read.loaded.resources, snapshot, stack=read.stack)
+        return plan_destroy(read.loaded.resources, snapshot, stack=read.stack, adopt=adopt)
 
     how = How(
         "destroy",

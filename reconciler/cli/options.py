@@ -18,10 +18,15 @@ from reconciler.targets import HOW_TO_TRY, for_target
 from reconciler.values import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reconciler.manifest.document import Loaded
     from reconciler.manifest.project import Project
+    from reconciler.seal import SealKey
+    from reconciler.values import Resource
 
 __all__ = [
+    "Adopt",
     "CheckModels",
     "DetailedExitcode",
     "Format",
@@ -88,6 +93,10 @@ Resend = Annotated[
     ),
 ]
 
+Adopt = Annotated[
+    bool,
+    typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
+]
 CheckModels = Annotated[
     bool,
     typer.Option(
@@ -144,19 +153,36 @@ def load_for(
     stack: str | None,
     *,
     allow_unset: bool = False,
+    makes_key: bool = False,
+    is_told: bool = False,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result.
+    """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
+    fingerprints is made when there is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
     target = find_target(target_option, _project(project_file))
     try:
         read = load(paths, project_file, stack, allow_unset=allow_unset)
-        fitting = for_target(target, read.loaded.resources)
+        key = _seal_key(read.loaded.resources, makes_key)
+        fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
     except UserError:
-        tell(f"target: {target}")
+        if not is_told:
+            tell(f"target: {target}")
         raise
     return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+
+
+def _seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
+    """The key for fingerprints, when something needs one."""
+    if not any(resource.address.kind == "GatewaySecret" for resource in resources):
+        return None
+    from reconciler.seal import load_key
+
+    key = load_key(os.environ, make=make)
+    if key is not None:
+        know([key.key])
+    return key
 
 
 def check_models(read: Input) -> None:

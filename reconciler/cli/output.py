@@ -34,11 +34,8 @@ _redactor = Redactor(())
 
 
 def know(secrets: Iterable[Secret]) -> None:
-    """From here on every output masks these values."""
-    global _redactor
-    _redactor = Redactor(secrets)
-    for handler in logging.getLogger("reconciler").handlers:
-        handler.setFormatter(_redactor.formatter(_LOG_FORMAT))
+    """From here on every output masks these values too."""
+    _redactor.add(*secrets)
 
 
 def redacted(text: str) -> str:
@@ -143,6 +140,8 @@ _LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 def setup_logging(level: str) -> None:
     """Log to stderr from this level on. Raises UsageError for a level that does not exist."""
+    global _redactor
+    _redactor = Redactor()  # one run knows the secrets of that run
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise UsageError(f"log level {level!r} does not exist", fix="use debug, info, warning or error")

@@ -50,6 +50,7 @@ def plan(
         ),
     ] = None,
     check_models: opt.CheckModels = False,
+    adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
@@ -68,25 +69,27 @@ def plan(
     since: Since | None = None
     if rebase is not None:
         read, resend, since = _rebased(rebase, paths, target, stack, project)
+        adopt = since.file.adopt
         paths, project = list(since.file.paths), project or since.file.project
     elif snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load(paths, project, stack)
+        read = opt.load_for(seen.target, paths, project, stack, is_told=True)
         resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     else:
-        read = opt.load_for(target, paths, project, stack)
+        # Fingerprints of write-only values must be the same when the kept plan is applied.
+        read = opt.load_for(target, paths, project, stack, makes_key=out is not None)
         resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def again(seen: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend)
+        return make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
 
     host = ""
     if snapshot is not None:
         read.tell_warnings()
         made = again(seen)
     else:
-        seen, made, host = _live(read, resend, check_models)
+        seen, made, host = _live(read, resend, check_models, adopt)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -102,7 +105,9 @@ def plan(
     if out is not None:
         from reconciler.cli.plan_files import save
 
-        save(out, read, again, seen, host=host, paths=paths or (), project=project, resend=resend)
+        save(
+            out, read, again, seen, host=host, paths=paths or (), project=project, resend=resend, adopt=adopt
+        )
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
@@ -145,7 +150,9 @@ def _rebased(
     return read, plan_files.resent(made), Since(made, compare)
 
 
-def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> tuple[Snapshot, Plan, str]:
+def _live(
+    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool
+) -> tuple[Snapshot, Plan, str]:
     """Read and plan; the first line on stderr says which target it is. Gives the host too."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
@@ -163,6 +170,7 @@ def _live(read: opt.Input, resend: set[Address] | bool, check_models: bool) -> t
             taken_at=opt.taken_at(),
             stack=read.stack,
             resend=resend,
+            adopt=adopt,
         )
         return seen, made, getattr(client, "host", "") or ""
 

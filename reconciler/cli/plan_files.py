@@ -76,6 +76,7 @@ def save(
     paths: Sequence[str],
     project: str | None,
     resend: set[Address] | bool,
+    adopt: bool,
 ) -> None:
     """Write the plan that ``again`` makes, with its ground and a seal."""
     import secrets
@@ -103,6 +104,7 @@ def save(
         paths=paths,
         project=project,
         resend=resend if isinstance(resend, bool) else [str(address) for address in resend],
+        adopt=adopt,
         redactor=Redactor(read.loaded.secrets),
         key=os.environ.get(KEY_VARIABLE, ""),
     )
@@ -113,7 +115,7 @@ def save(
 def opened(path: str) -> Opened:
     """Read a plan file. Raises UsageError when it is none."""
     from reconciler.engine.plan_file import read_plan_file
-    from reconciler.engine.seal import seal_problem
+    from reconciler.engine.signing import seal_problem
 
     try:
         if Path(path).stat().st_size > _LARGEST:
@@ -190,7 +192,7 @@ def apply_file(
     resend = resent(file)
 
     def again(snapshot: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend)
+        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=file.adopt)
 
     def planned(snapshot: Snapshot, client: Any) -> Judged:
         from reconciler.engine.plan_file import stale

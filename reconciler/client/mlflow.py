@@ -27,7 +27,14 @@ from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts
 from reconciler.errors import AnswerLost, BadAnswer, ReconcilerError, TransportError, UsageError
 from reconciler.values import Secret
 
-__all__ = ["Endpoint", "EndpointModelInfo", "Limit", "MlflowDeploymentClient"]
+__all__ = [
+    "Endpoint",
+    "EndpointModelInfo",
+    "Limit",
+    "MlflowDeploymentClient",
+    "own_tls",
+    "tracking_credentials",
+]
 
 _ENDPOINTS = "/api/2.0/endpoints/"  # with the slash: the gateway sends other spellings elsewhere
 _READ_TIMEOUT = "MLFLOW_DEPLOYMENT_CLIENT_HTTP_REQUEST_TIMEOUT"
@@ -99,8 +106,8 @@ class MlflowDeploymentClient(BaseDeploymentClient):
         super().__init__(target_uri)
         self.http = HttpSession(
             target_uri,
-            credentials=credentials if credentials is not None else _credentials(),
-            adapter=adapter if adapter is not None else _own_tls(pool_size),
+            credentials=credentials if credentials is not None else tracking_credentials(),
+            adapter=adapter if adapter is not None else own_tls(pool_size),
             pool_size=pool_size,
             stop=stop,
         )
@@ -293,7 +300,8 @@ class _UserAndPassword(Credentials):
         return self._source
 
 
-def _credentials() -> Credentials:
+def tracking_credentials() -> Credentials:
+    """The login for an MLflow server: of the environment or ~/.mlflow/credentials, else Anonymous."""
     user, password = _setting("USERNAME"), _setting("PASSWORD")
     source = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if not (user and password):
@@ -331,7 +339,8 @@ class _TlsAdapter(HTTPAdapter):
         return super().send(request, *arguments, **options)
 
 
-def _own_tls(pool_size: int) -> BaseAdapter | None:
+def own_tls(pool_size: int) -> BaseAdapter | None:
+    """The network with MLflow's own settings for TLS; None when there are none. Raises UsageError."""
     bundle, cert = _setting("SERVER_CERT_PATH"), _setting("CLIENT_CERT_PATH")
     is_open = _setting("INSECURE_TLS").lower() in {"true", "1"}
     if bundle and is_open:

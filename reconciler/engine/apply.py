@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from reconciler.engine.journal import Recorder
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock
-from reconciler.errors import TargetError
+from reconciler.errors import ManifestError, TargetError
 from reconciler.kinds import kind_of
 from reconciler.values import (
     Action,
@@ -64,11 +65,12 @@ def apply(
     a server can cause: failures stand in the outcomes, a failed proof in ``unverified``.
     """
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
+    adopted = any(step.action is Action.ADOPT for step in plan.steps)
     outcomes = execute(
         plan,
         client,
         resources,
-        replan=make_step,
+        replan=functools.partial(make_step, adopt=adopted),
         options=options,
         progress=progress,
         stop=stop,
@@ -80,12 +82,12 @@ def apply(
     if not touched:
         return Applied(plan, outcomes, None, finished)
     try:
+        deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}
+        kept = [resource for resource in touched if resource.address not in deleted]
         snapshot = read_snapshot(client, touched, target=plan.target, taken_at=taken_at())
-    except TargetError as error:
+        remaining = make_plan(kept, snapshot, stack=plan.stack, adopt=adopted)
+    except (TargetError, ManifestError) as error:
         return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
-    deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}
-    kept = [resource for resource in touched if resource.address not in deleted]
-    remaining = make_plan(kept, snapshot, stack=plan.stack)
     again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
     remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
     ready = all(

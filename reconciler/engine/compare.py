@@ -15,7 +15,7 @@ from reconciler.engine.sameness import contains, equal, explained, is_absent
 from reconciler.engine.words import order_change, shares_change, value_change
 from reconciler.schema import MISSING, Field, derived_default, lookup
 from reconciler.shape import label_of, masked
-from reconciler.values import FieldChange, FieldPath, ItemKey, Reason, Skipped
+from reconciler.values import FieldChange, FieldPath, ItemKey, Reason, Sealed, Skipped
 
 __all__ = ["SENT_AGAIN", "Comparison", "compare_sections"]
 
@@ -112,6 +112,9 @@ class _Walk:
             found.skipped.append(Skipped(path, Reason.COMPUTED))
             return found
         sensitive = sensitive or definition.sensitive
+        if definition.sealed and isinstance(live, Sealed) and wants and not self.resend:
+            self._sealed(found, definition, desired, live, path)
+            return found
         if definition.write_only or definition.secret:
             if wants:
                 self._unreadable(found, definition, desired, path, Reason.WRITE_ONLY)
@@ -141,6 +144,19 @@ class _Walk:
                 return Skipped(path, Reason.BACKEND_DEFAULT, definition.reason)
         return None
 
+    @staticmethod
+    def _sealed(found: Comparison, definition: Field, desired: Any, live: Sealed, path: FieldPath) -> None:
+        """A value that cannot be read back, by what its fingerprint tells."""
+        if live.verdict == "changed":
+            found.compared += 1
+            found.changes.append(
+                FieldChange(path, None, desired, sensitive=True, words="value changed", why=live.why)
+            )
+        elif live.verdict == "same":
+            found.compared += 1
+        else:
+            found.skipped.append(Skipped(path, Reason.WRITE_ONLY, live.why or definition.reason))
+
     def _unreadable(
         self, found: Comparison, definition: Field, desired: Any, path: FieldPath, reason: Reason
     ) -> None:
@@ -164,6 +180,8 @@ class _Walk:
             return self._keyed(definition, desired, live, path)
         if definition.is_set:
             return self._set(definition, desired, live, path)
+        if definition.is_sequence:
+            return self._sequence(definition, desired, live, path)
         if isinstance(desired, (Mapping, list)) or isinstance(live, (Mapping, list)):
             return self.free_form(desired, live, path)
         return self._scalar(definition, desired, live, path, sensitive)
@@ -302,6 +320,18 @@ class _Walk:
             minus = [f"−{v}" for v in existing if v not in wanted]
             words = f"{path[-1]!s}: {' '.join(plus + minus)}"
             found.changes.append(FieldChange(path, existing, wanted, words=words))
+        return found
+
+    @staticmethod
+    def _sequence(definition: Field, desired: Any, live: Any, path: FieldPath) -> Comparison:
+        """A list whose order counts."""
+        found = Comparison(compared=1)
+        wanted = [] if is_absent(desired) else list(desired)
+        existing = [] if is_absent(live) else list(live)
+        if wanted != existing:
+            label = definition.label[0] if definition.label else str(path[-1])
+            words = order_change(label, list(map(str, existing)), list(map(str, wanted)))
+            found.changes.append(FieldChange(path, existing or None, wanted or None, words=words))
         return found
 
     # ---- keyed lists ----------------------------------------------------------------------------

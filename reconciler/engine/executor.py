@@ -75,17 +75,19 @@ class _Loop:
         default_factory=queue.SimpleQueue
     )
     looks: list[tuple[float, int, _Task]] = field(default_factory=list)
+    ids: dict[Address, str] = field(default_factory=dict)
     busy: int = 0
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     def task(self, step: Step) -> _Task:
         resource = self.resources[step.address]
+        deleting = any(call.deletes for call in step.calls)
         grants = any(call.section == "permissions" for call in step.calls) or (
             step.base is not None and "permissions" in step.base
         )
 
         def read() -> Live | None:
-            return read_live(self.client, resource, permissions=grants)
+            return read_live(self.client, resource, permissions=grants, deleting=deleting)
 
         began = self.clock.now()
 
@@ -102,6 +104,7 @@ class _Loop:
             now=self.clock.now,
             tell=tell,
             recorder=self.recorder,
+            ids=self.ids,
         )
 
         def peek() -> Live | None:

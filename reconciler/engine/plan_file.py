@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.engine.ground import differing, moved_fields
-from reconciler.engine.seal import digest_of, sealed
+from reconciler.engine.signing import digest_of, sealed
 from reconciler.engine.snapshot import masked_spec, snapshot_from_json, snapshot_to_json
 from reconciler.errors import StaleError, UsageError
 from reconciler.kinds import kind_of
@@ -42,7 +42,8 @@ MARK = "plan_file"
 class PlanFile:
     """A plan file as read. ``plan``: as ``plan -o json`` prints it. ``desired``: what manifests meant.
 
-    ``resend``: addresses whose write-only values are sent again, True for all. ``salt``: of the digests that
+    ``resend``: addresses whose write-only values are sent again, True for all. ``adopt``: what nobody owns is
+    taken over. ``salt``: of the digests that
     stand for what may be secret. ``digest``: of the whole file.
     """
 
@@ -54,6 +55,7 @@ class PlanFile:
     paths: tuple[str, ...]
     project: str | None
     resend: tuple[str, ...] | bool
+    adopt: bool
     desired: Mapping[str, Mapping[str, Any]]
     plan: Mapping[str, Any]
     ground: Snapshot
@@ -109,6 +111,7 @@ def plan_file_json(
     paths: Sequence[str],
     project: str | None,
     resend: Sequence[str] | bool,
+    adopt: bool,
     redactor: Redactor,
     key: str = "",
 ) -> dict[str, Any]:
@@ -126,6 +129,7 @@ def plan_file_json(
         "stack": stack,
         "manifests": {"paths": list(paths), "project": project},
         "resend_secrets": resend if isinstance(resend, bool) else sorted(resend),
+        "adopt": adopt,
         "meaning": digest_of(meant),
         "plan": plan,
         "desired": meant,
@@ -188,6 +192,7 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             paths=tuple(_text(path) for path in _list(manifests["paths"])),
             project=None if manifests["project"] is None else _text(manifests["project"]),
             resend=resend if isinstance(resend, bool) else tuple(_text(one) for one in _list(resend)),
+            adopt=content["adopt"] is True,
             desired=desired,
             plan=_mapping(plan),
             ground=snapshot_from_json(content["ground"], where=where),

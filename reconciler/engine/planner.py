@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.engine.compare import Comparison, compare_sections
+from reconciler.engine.links import foreign, linked_steps, ordered_deletes
 from reconciler.kinds import kind_of
 from reconciler.shape import canonical, canonical_sources
 from reconciler.values import (
@@ -33,30 +34,42 @@ def make_plan(
     *,
     stack: str = "",
     resend: Collection[Address] | bool = False,
+    adopt: bool = False,
 ) -> Plan:
     """What has to be done for the live side to be as desired; a step for each resource, also a no-op.
 
-    ``resend``: addresses whose write-only values are sent again, True for all. Live resources that no
-    manifest names do not appear: they are nobody's business here.
+    ``resend``: addresses whose write-only values are sent again, True for all. ``adopt``: take over what
+    nobody's stack owns. Live resources that no manifest names do not appear: they are nobody's business here.
+    Raises ManifestError when a manifest names something that is neither declared nor live.
     """
     steps = [
         make_step(
             resource,
             snapshot.resources.get(resource.address),
             resend=resend if isinstance(resend, bool) else resource.address in resend,
+            adopt=adopt,
         )
         for resource in desired
     ]
-    return assemble(snapshot.target, steps, stack=stack)
+    return assemble(snapshot, desired, steps, stack=stack)
 
 
-def assemble(target: str, steps: Sequence[Step], *, stack: str = "") -> Plan:
-    """The plan of these steps, with what concerns all of them said once."""
-    return Plan(target, tuple(steps), stack=stack, notes=_notes(steps))
+def assemble(
+    snapshot: Snapshot, desired: Sequence[Resource], steps: Sequence[Step], *, stack: str = ""
+) -> Plan:
+    """The plan of these steps: in the order of their references, with the ids that are known, and with what
+    concerns all of them said once. Raises ManifestError as :func:`make_plan` does."""
+    linked = linked_steps(desired, steps, snapshot)
+    return Plan(snapshot.target, linked, stack=stack, notes=_notes(steps))
 
 
-def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "") -> Plan:
-    """What has to be done to delete what the manifests name, and nothing else."""
+def plan_destroy(
+    desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "", adopt: bool = False
+) -> Plan:
+    """What has to be done to delete what the manifests name, and nothing else.
+
+    ``adopt``: also what nobody's stack owns.
+    """
     steps = []
     for resource in desired:
         live = snapshot.resources.get(resource.address)
@@ -71,13 +84,15 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, *, stack: str 
                 fingerprint=of.fingerprint(live, of.normalise(live)),
                 base=of.normalise(live),
                 protected=resource.lifecycle.prevent_destroy,
+                refusal=foreign(of, resource, live, adopt),
+                notes=of.notes(live),
             )
         steps.append(step)
-    return Plan(snapshot.target, tuple(steps), stack=stack)
+    return Plan(snapshot.target, ordered_deletes(steps, snapshot), stack=stack)
 
 
-def make_step(resource: Resource, live: Live | None, *, resend: bool = False) -> Step:
-    """The step of one resource, complete in itself. ``live`` is None when it does not exist."""
+def make_step(resource: Resource, live: Live | None, *, resend: bool = False, adopt: bool = False) -> Step:
+    """The step of one resource, complete but for its order. ``live`` is None when it does not exist."""
     of = kind_of(resource.address)
     if of.is_assertion:
         return _asserted(resource, live)
@@ -102,8 +117,17 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
         resend=resend,
     )
     found.skipped[:0] = taken_out
+    if of.renamed is not None and (renaming := of.renamed(resource, live)):
+        found.changes.insert(0, renaming)
+    refusal = foreign(of, resource, live, adopt)
+    is_taken = False
+    if of.owner_change is not None and not refusal and (owning := of.owner_change(resource, live)):
+        found.changes.append(owning)
+        is_taken = of.owned_by is not None and of.owned_by(live) != resource.stack
     changes = _with_sources(resource, desired, found.changes)
     action = _action(found)
+    if action is Action.UPDATE and (is_taken or refusal):
+        action = Action.ADOPT
     writes = action is not Action.NO_OP
     return Step(
         resource.address,
@@ -116,12 +140,14 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False) ->
         notes=(
             *of.notes(live),
             *(f"{s.path} {s.detail}" for s in found.skipped if s.reason is Reason.UNKNOWN and s.detail),
+            *((refusal.splitlines()[0],) if refusal and not writes else ()),
         ),
         source=resource.source,
         # Only a step that writes is ever held against them.
         fingerprint=of.fingerprint(live, shape) if writes else "",
         base=shape if writes else None,
         protected=resource.lifecycle.prevent_destroy,
+        refusal=refusal if writes else "",
     )
 
 

@@ -20,16 +20,17 @@ def read_and_plan(
     taken_at: str,
     stack: str = "",
     resend: Collection[Address] | bool = False,
+    adopt: bool = False,
 ) -> tuple[Snapshot, Plan]:
     """What :func:`read_snapshot` and then ``make_plan`` give, in the time of the reading alone.
 
-    Raises TargetError as ``read_snapshot`` does.
+    Raises TargetError as ``read_snapshot`` does, ManifestError as ``make_plan`` does.
     """
     steps: list[Step] = []
 
     def seen(resource: Resource, live: Live | None) -> None:
         again = resend if isinstance(resend, bool) else resource.address in resend
-        steps.append(make_step(resource, live, resend=again))
+        steps.append(make_step(resource, live, resend=again, adopt=adopt))
 
     snapshot = read_snapshot(client, desired, target=target, taken_at=taken_at, seen=seen)
-    return snapshot, assemble(target, steps, stack=stack)
+    return snapshot, assemble(snapshot, desired, steps, stack=stack)

@@ -56,13 +56,19 @@ def read_live(
     summary: Mapping[str, Any] | None = None,
     *,
     permissions: bool | None = None,
+    deleting: bool = False,
 ) -> Live | None:
     """One resource as it is now, None when there is none.
 
     ``summary``: its entry of LIST, for fields that only LIST shows. ``permissions`` (of endpoints): whether
-    they are read too; None = when the manifest manages them.
+    they are read too; None = when the manifest manages them. ``deleting``: who uses it is read too, where a
+    target does not look after that itself.
     """
     match resource.address.kind:
+        case name if name.startswith("Gateway"):
+            from reconciler.engine.gateway_reader import read_gateway_one
+
+            return read_gateway_one(client, resource, deleting=deleting)
         case "Deployment":
             return _deployment(client, resource, summary)
         case "Model":

@@ -83,6 +83,8 @@ UNLIMITED = Limits()
 
 def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
     """Why this plan may not be applied as a whole; None when it may."""
+    if refused := [step for step in plan.steps if step.refusal]:
+        return _refused(refused)
     protected = [s for s in plan.steps if s.protected and s.action in (Action.DELETE, Action.REPLACE)]
     if protected:
         return ProtectedError(
@@ -91,6 +93,17 @@ def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
             fix="undo what forces it, or take prevent_destroy out of the manifest in a commit of its own",
         )
     return over_limits(plan, limits)
+
+
+def _refused(steps: Sequence[Step]) -> RefusedError:
+    """One error of all of them; what is the same for several is said once."""
+    parts: dict[str, dict[str, None]] = {"": {}, "why: ": {}, "next: ": {}}
+    for step in steps:
+        for line in step.refusal.splitlines():
+            start = next((start for start in ("why: ", "next: ") if line.startswith(start)), "")
+            where = f"{step.source}: " if step.source and not start else ""
+            parts[start][where + line.removeprefix(start)] = None
+    return RefusedError("\n".join(parts[""]), why="; ".join(parts["why: "]), fix="; ".join(parts["next: "]))
 
 
 def _sentence(step: Step) -> str:
@@ -121,7 +134,7 @@ def over_limits(plan: Plan, limits: Limits) -> RefusedError | None:
     return None
 
 
-_CHANGES = (Action.UPDATE, Action.REPLACE, Action.DELETE)
+_CHANGES = (Action.UPDATE, Action.ADOPT, Action.REPLACE, Action.DELETE)
 
 
 def _exists(step: Step) -> bool:

@@ -34,14 +34,22 @@ def read_snapshot(
     taken_at: str,
     parallelism: int = READ_PARALLELISM,
     seen: Callable[[Resource, Live | None], None] = lambda resource, live: None,
+    deleting: bool = False,
 ) -> Snapshot:
     """Read what a plan for ``desired`` needs: 1 LIST for each kind, 1 GET for each declared resource that
-    LIST shows, and 1 more for each endpoint that manages permissions.
+    LIST shows, and 1 more for each endpoint that manages permissions. Of an MLflow gateway: lists alone.
 
-    ``seen`` is called in the caller's thread for each resource as soon as it is known, in the order of
-    ``desired``, while others are still being read. Raises TargetError when a read fails for another reason
-    than the endpoint being gone by then.
+    ``deleting``: it is for a plan that deletes. ``seen`` is called in the caller's thread for each resource
+    as soon as it is known, in the order of ``desired``, while others are still being read. Raises TargetError
+    when a read fails for another reason than the endpoint being gone by then.
     """
+    if any(resource.address.kind.startswith("Gateway") for resource in desired):
+        from reconciler.engine.gateway_reader import read_gateway
+
+        view = read_gateway(client, desired, deleting=deleting)
+        for resource in desired:
+            seen(resource, view.live.get(resource.address))
+        return Snapshot(target, taken_at, view.live, names=tuple(sorted(view.names)), ids=view.ids)
     found: list[Live] = []
     summaries: dict[Address, Mapping[str, Any]] = {}
     for name in dict.fromkeys(resource.address.kind for resource in desired):
@@ -88,6 +96,7 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
         "taken_at": snapshot.taken_at,
         "salt": used,
         "names": [str(address) for address in snapshot.names],
+        "ids": {str(address): live_id for address, live_id in snapshot.ids.items()},
         "resources": {
             str(address): {
                 "raw": _masked(kind_of(address).fields, live.raw, used),
@@ -154,7 +163,8 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
             address = Address.parse(text)
             resources[address] = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
         names = tuple(Address.parse(text) for text in content["names"])
-        return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt)
+        ids = {Address.parse(text): str(live_id) for text, live_id in content.get("ids", {}).items()}
+        return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt, ids)
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             "this is not a snapshot file",

@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import Recorder
+from reconciler.engine.links import in_use, with_ids
 from reconciler.errors import (
     AlreadyExists,
     AnswerLost,
@@ -26,7 +27,18 @@ from reconciler.errors import (
 )
 from reconciler.errors import Stopped as NotSent
 from reconciler.kinds import kind_of
-from reconciler.values import Action, Call, CallResult, FieldChange, Live, Outcome, Status, Step, StepStatus
+from reconciler.values import (
+    Action,
+    Address,
+    Call,
+    CallResult,
+    FieldChange,
+    Live,
+    Outcome,
+    Status,
+    Step,
+    StepStatus,
+)
 
 __all__ = ["Gone", "Settled", "StepRun", "Stopped", "Wait"]
 
@@ -82,7 +94,8 @@ class StepRun:
 
     ``client``: whatever has the calls' methods. ``read``: the resource as it is now, None when there is
     none. ``replan``: what would be left to do for a live side. ``waits``: wait until it is live.
-    ``stopping``: begin no more calls. ``now``: seconds. ``recorder`` hears of each call.
+    ``stopping``: begin no more calls. ``now``: seconds. ``ids``: the ids of what this apply created so far,
+    shared by all its steps. ``recorder`` hears of each call.
     """
 
     step: Step
@@ -94,6 +107,7 @@ class StepRun:
     now: Callable[[], float]
     tell: Progress
     recorder: Recorder | None = None
+    ids: dict[Address, str] = field(default_factory=dict)
     results: list[CallResult] = field(default_factory=list)
     log_tail: tuple[str, ...] = ()
     url: str = ""
@@ -158,6 +172,8 @@ class StepRun:
                 raise _Ended(StepStatus.DONE)
             raise _Ended(StepStatus.REFUSED, "it was deleted since the plan\nnext: plan again")
         of = kind_of(self.step.address)
+        if self._left[0].deletes and (users := live.raw.get("used_by")):
+            raise _Ended(StepStatus.REFUSED, in_use(self.step.address, ", ".join(users)))
         shape = of.normalise(live)
         if self.step.fingerprint and of.fingerprint(live, shape) != self.step.fingerprint:
             raise _Ended(
@@ -203,7 +219,7 @@ class StepRun:
             call = self._filled(call)
             yield from self._make(call)
             self._left.pop(0)
-            if replaced and call.operation.startswith("delete"):
+            if replaced and call.deletes and self._left:
                 result = yield Wait(for_gone=True)
                 if not isinstance(result, Gone):
                     self._live_of(result)
@@ -212,7 +228,8 @@ class StepRun:
                 yield from self._wait_until_live()
 
     def _filled(self, call: Call) -> Call:
-        """The call with the live id, which is known only since the create."""
+        """The call with the live ids, which are known only since the creates."""
+        call = with_ids(call, self.ids)
         if "{id}" not in call.path:
             return call
         live_id = str(self._seen.raw.get("id", "")) if self._seen else ""
@@ -231,7 +248,11 @@ class StepRun:
             try:
                 answer = self._send(call)
             except AlreadyExists as error:
-                self._appeared(call, error)
+                if call.creates:
+                    self._appeared(call, error)
+                elif not self._was_carried_out(call, error):
+                    self._failed(call, began)
+                    raise
                 return done("there already, with the same content")
             except NotFound:
                 if call.method != "DELETE":
@@ -261,10 +282,11 @@ class StepRun:
                 self._failed(call, began)
                 raise
             else:
-                if call.path.startswith("/") and call.method == "POST" and isinstance(answer, Mapping):
-                    self._seen = Live(self.step.address, dict(answer))
-                    path = kind_of(self.step.address).query_path(self.step.address.name)
-                    self.url = str(answer.get("endpoint_url") or f"{getattr(self.client, 'host', '')}{path}")
+                if call.path.startswith("/") and call.creates and isinstance(answer, Mapping):
+                    self._learn(Live(self.step.address, dict(answer)))
+                    if path := kind_of(self.step.address).query_path(self.step.address.name):
+                        host = getattr(self.client, "host", "")
+                        self.url = str(answer.get("endpoint_url") or f"{host}{path}")
                 return done("done")
         return None
 
@@ -280,6 +302,12 @@ class StepRun:
         if self.recorder:
             self.recorder.outcome(number, None, answer)
         return answer
+
+    def _learn(self, live: Live) -> None:
+        """The resource exists, and so does its id."""
+        self._seen = live
+        if found := kind_of(self.step.address).id_of(live.raw):
+            self.ids[self.step.address] = found
 
     def _failed(self, call: Call, began: float) -> None:
         self.results.append(CallResult(call, "failed", self.now() - began))
@@ -298,7 +326,7 @@ class StepRun:
                 f"an endpoint of this name appeared since the plan, with other content: {', '.join(names)}\n"
                 f"why: {error}\nnext: plan again",
             )
-        self._seen = live
+        self._learn(live)
 
     def _was_carried_out(self, call: Call, error: ReconcilerError) -> bool:
         """Settle a call in doubt by reading. Raises the error when that cannot tell."""
@@ -306,15 +334,15 @@ class StepRun:
             live = self.read()
         except ReconcilerError:
             raise error from None
-        if call.method == "DELETE":
+        if call.deletes:
             return live is None
         if live is None:
-            if call.method == "POST":
+            if call.creates:
                 return False
             raise _Ended(StepStatus.FAILED, "it was deleted meanwhile\nnext: plan again")
         left = self.replan(live)
         same = not any(_covers(call, change) for change in left.changes)
-        if call.method == "POST":
+        if call.creates:
             later = {c.section for c in self._left[1:]}
             same = all(change.section in later for change in left.changes)
             if not same:
@@ -322,8 +350,8 @@ class StepRun:
                     StepStatus.REFUSED,
                     "an endpoint of this name appeared meanwhile, with other content\nnext: plan again",
                 )
-        if same and call.method == "POST":
-            self._seen = live
+        if same and call.creates:
+            self._learn(live)
         resent = any(_covers(call, change) and change.why for change in self.step.changes)
         return same and not (resent and not self._is_waiting(live))
 
@@ -350,7 +378,7 @@ class StepRun:
         if self.step.base is None or self.step.action is not Action.UPDATE:
             return
         of = kind_of(self.step.address)
-        left = {call.section for call in self._left}
+        left = {section for call in self._left for section in (call.section, *call.also)}
         if live.permissions is None:
             left.discard("permissions")
         moved = [name for name in of.moved(self.step.base, of.normalise(live)) if name in left]
@@ -378,4 +406,4 @@ class StepRun:
 
 def _covers(call: Call, change: FieldChange) -> bool:
     """The call is what makes this change; a call without a section makes all of them."""
-    return not call.section or change.section in ("", call.section)
+    return not call.section or change.section in ("", call.section, *call.also)

@@ -48,4 +48,4 @@ def _named(shares: Mapping[str, Any]) -> str:
 
 def order_change(label: str, before: Sequence[str], after: Sequence[str]) -> str:
     """An order that changed: "fallback order a, b → b, a"."""
-    return f"{label} {', '.join(before)} → {', '.join(after)}"
+    return f"{label} {', '.join(before) or 'none'} → {', '.join(after) or 'none'}"

@@ -7,14 +7,25 @@ resource is doing. Everything here is pure: values in, values out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from reconciler.schema import Field, spec_fields
-from reconciler.values import Action, Address, Call, FieldChange, Live, Resource, Skipped, Status
+from reconciler.values import (
+    Action,
+    Address,
+    Call,
+    FieldChange,
+    Live,
+    Reference,
+    Resource,
+    Skipped,
+    Status,
+)
 
-__all__ = ["Kind", "kind", "kind_of"]
+__all__ = ["Kind", "kind", "kind_of", "references"]
 
 
 class Comparable(Protocol):
@@ -41,7 +52,12 @@ class OneArgument(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it."""
+    """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it.
+
+    ``owned_by`` gives the stack that owns a live resource, "" when none does, and ``owner_change`` the change
+    that makes it a stack's; both None for a kind whose resources carry no mark. ``renamed``: the change of
+    name when it lives under another one. ``id_of``: the server's id in an answer, "" when it has none.
+    """
 
     name: str
     fields: Field
@@ -53,8 +69,11 @@ class Kind:
     notes: OneArgument
     status: StatusOf
     notice: NoticeOf
-    references: ReferencesOf
     query_path: PathOf
+    id_of: IdOf
+    owned_by: OwnerOf | None = None
+    owner_change: ChangeOf | None = None
+    renamed: ChangeOf | None = None
     is_assertion: bool = False
 
 
@@ -88,10 +107,22 @@ class PathOf(Protocol):
     def __call__(self, name: str) -> str: ...
 
 
-class ReferencesOf(Protocol):
-    """Addresses (as text) that must exist before this one."""
+class IdOf(Protocol):
+    """The server's id in an answer."""
 
-    def __call__(self, resource: Resource) -> tuple[str, ...]: ...
+    def __call__(self, raw: Mapping[str, Any]) -> str: ...
+
+
+class OwnerOf(Protocol):
+    """The stack that owns a live resource."""
+
+    def __call__(self, live: Live) -> str: ...
+
+
+class ChangeOf(Protocol):
+    """A change that no field of the spec tells, None when there is none."""
+
+    def __call__(self, resource: Resource, live: Live) -> FieldChange | None: ...
 
 
 def kind_of(address: Address) -> Kind:
@@ -99,19 +130,28 @@ def kind_of(address: Address) -> Kind:
     return kind(address.kind, address.dialect)
 
 
+# Kind and dialect → module of its functions, module of its calls, kind whose schema it has. Imported when
+# asked for: a plan needs one or two of them.
+_MODULES: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
+    ("Endpoint", ""): ("endpoint", "endpoint_calls", "Endpoint"),
+    # What an endpoint's settings are is the plugin's affair: they are compared as a deployment's are.
+    ("Endpoint", "plugin"): ("plugin_endpoint", "plugin_endpoint", "Deployment"),
+    ("Deployment", ""): ("deployment", "deployment", "Deployment"),
+    ("Model", ""): ("model", "model", "Model"),
+    ("GatewaySecret", ""): ("gateway_secret", "gateway_secret", "GatewaySecret"),
+    ("GatewayModel", ""): ("gateway_model", "gateway_model", "GatewayModel"),
+    ("GatewayEndpoint", ""): ("gateway_endpoint", "gateway_endpoint", "GatewayEndpoint"),
+    ("GatewayBudget", ""): ("gateway_budget", "gateway_budget", "GatewayBudget"),
+    ("GatewayGuardrail", ""): ("gateway_guardrail", "gateway_guardrail", "GatewayGuardrail"),
+}
+
+
 @functools.cache
 def kind(name: str, dialect: str = "") -> Kind:
     """The kind of this name. Raises KeyError when there is none."""
-    from reconciler.kinds import deployment, endpoint, endpoint_calls, model, plugin_endpoint
-
-    modules: dict[tuple[str, str], tuple[Any, Any, str]] = {
-        ("Endpoint", ""): (endpoint, endpoint_calls, "Endpoint"),
-        # What an endpoint's settings are is the plugin's affair: they are compared as a deployment's are.
-        ("Endpoint", "plugin"): (plugin_endpoint, plugin_endpoint, "Deployment"),
-        ("Deployment", dialect): (deployment, deployment, "Deployment"),
-        ("Model", dialect): (model, model, "Model"),
-    }
-    module, calls, fields = modules[name, dialect]
+    module_name, calls_name, fields = _MODULES[name, dialect if name == "Endpoint" else ""]
+    module: Any = importlib.import_module(f"reconciler.kinds.{module_name}")
+    calls: Any = importlib.import_module(f"reconciler.kinds.{calls_name}")
     return Kind(
         name=name,
         fields=spec_fields(fields),
@@ -123,7 +163,39 @@ def kind(name: str, dialect: str = "") -> Kind:
         notes=module.notes,
         status=module.status,
         notice=module.notice,
-        references=module.references,
         query_path=module.query_path,
+        id_of=getattr(module, "id_of", _plain_id),
+        owned_by=getattr(module, "owned_by", None),
+        owner_change=getattr(module, "owner_change", None),
+        renamed=getattr(module, "renamed", None),
         is_assertion=name == "Model",
     )
+
+
+def _plain_id(raw: Mapping[str, Any]) -> str:
+    return str(raw.get("id", ""))
+
+
+def references(resource: Resource) -> tuple[Reference, ...]:
+    """The resources that a spec names, with the fields that do, as the schema says (``refers_to``)."""
+    return tuple(_references(spec_fields(resource.address.kind), resource.spec, ()))
+
+
+def _references(field: Field, value: Any, path: tuple[str | int, ...]) -> Iterator[Reference]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            child = field.properties.get(name)
+            if child is None:
+                continue
+            rule = child.refers_when
+            if child.refers_to and isinstance(item, str):
+                if rule is None or value.get(rule["field"]) == rule["value"]:
+                    yield Reference(Address(child.refers_to, item), (*path, name))
+            else:
+                yield from _references(child, item, (*path, name))
+    elif isinstance(value, (list, tuple)) and field.items is not None:
+        for at, item in enumerate(value):
+            if field.items.refers_to and isinstance(item, str):
+                yield Reference(Address(field.items.refers_to, item), (*path, at))
+            else:
+                yield from _references(field.items, item, (*path, at))

@@ -137,11 +137,6 @@ def query_path(name: str) -> str:
     return ""
 
 
-def references(resource: Resource) -> tuple[str, ...]:
-    """A deployment stands alone."""
-    return ()
-
-
 def calls(
     resource: Resource, live: Live | None, action: Action, changes: Sequence[FieldChange]
 ) -> tuple[Call, ...]:

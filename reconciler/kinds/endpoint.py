@@ -42,7 +42,6 @@ __all__ = [
     "notes",
     "notice",
     "query_path",
-    "references",
     "status",
 ]
 
@@ -52,11 +51,6 @@ KIND: Final = "Endpoint"
 def fields() -> schema.Field:
     """The fields of the kind."""
     return schema.spec_fields(KIND)
-
-
-def references(resource: Resource) -> tuple[str, ...]:
-    """Addresses that must exist before this one: none, an endpoint stands alone."""
-    return ()
 
 
 # ---- one shape ------------------------------------------------------------------------------------------

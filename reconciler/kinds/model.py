@@ -54,11 +54,6 @@ def query_path(name: str) -> str:
     return "/v1/chat/completions"
 
 
-def references(resource: Resource) -> tuple[str, ...]:
-    """A model stands alone."""
-    return ()
-
-
 def calls(
     resource: Resource, live: Live | None, action: Action, changes: Sequence[FieldChange]
 ) -> tuple[Call, ...]:

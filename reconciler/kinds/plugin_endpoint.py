@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds import deployment
-from reconciler.kinds.deployment import fingerprint, moved, notes, query_path, references, status
+from reconciler.kinds.deployment import fingerprint, moved, notes, query_path, status
 from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "notes",
     "notice",
     "query_path",
-    "references",
     "status",
 ]
 

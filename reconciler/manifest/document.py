@@ -221,6 +221,7 @@ def _resource(kind: str, document: Document, references: Mapping[Parts, Referenc
         lifecycle=Lifecycle(
             prevent_destroy=lifecycle.get("prevent_destroy") is True,
             ignore_changes=tuple(lifecycle.get("ignore_changes") or ()),
+            moved_from=lifecycle.get("moved_from") or "",
         ),
         allow_unknown_fields=metadata.get("allow_unknown_fields") is True,
         positions=document.positions.below("spec"),

@@ -120,6 +120,9 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
         calls = sum(len(step.calls) for step in plan.steps)
         summary = f"Plan: {', '.join(parts)}, {unchanged} unchanged; {count(calls, 'write call')}."
         lines.append(pen.paint("bold", summary))  # one line, however long: it is what people search for
+    if told := [step for step in plan.steps if step.refusal]:
+        line = f"{count(len(told), 'step')} {'is' if len(told) == 1 else 'are'} refused: see above."
+        lines += [pen.paint("red", part) for part in pen.paragraph("", line, 0)]
     refused = [step for step in plan.steps if step.protected and step.action in _DESTROYS]
     if refused:
         verb = "is" if len(refused) == 1 else "are"
@@ -177,6 +180,10 @@ def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     if step.protected and step.action in _DESTROYS:
         why = "lifecycle.prevent_destroy is set: it may be neither deleted nor replaced"
         lines += [pen.paint("red", line) for line in pen.paragraph("refused: ", why, hang=_LABEL)]
+    for at, line in enumerate(step.refusal.splitlines()):
+        label = "refused: " if not at else ""
+        told = pen.paragraph(label, redactor.text(line), hang=_LABEL)
+        lines += [pen.paint("red", part) for part in told] if not at else told
     for note in step.notes:
         lines += pen.paragraph("note:", redactor.text(note), hang=_LABEL)
     if step.notice and step.action is not Action.NO_OP:

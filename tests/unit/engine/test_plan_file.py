@@ -26,7 +26,7 @@ from reconciler.engine.plan_file import (
     stale,
 )
 from reconciler.engine.planner import make_plan
-from reconciler.engine.seal import seal_problem, sealed
+from reconciler.engine.signing import seal_problem, sealed
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.redact import Redactor
@@ -65,6 +65,7 @@ class Desk:
             paths=["m.yaml"],
             project=None,
             resend=False,
+            adopt=False,
             redactor=self.redactor,
             key=key,
         )
