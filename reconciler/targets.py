@@ -11,11 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ManifestError, Problem, UsageError
 from reconciler.seal import SealKey
 from reconciler.values import Resource
+
+if TYPE_CHECKING:
+    from reconciler.client.pacing import WritePacer
 
 __all__ = [
     "DEFAULT_STACK",
@@ -110,19 +113,26 @@ def for_target(
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
 
 
-def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = None) -> Any:
+def connect(
+    target: str,
+    *,
+    pool_size: int = 16,
+    stop: threading.Event | None = None,
+    pacer: WritePacer | None = None,
+) -> Any:
     """A client for ``target``, to be closed by the caller (it is a context manager).
 
     ``pool_size``: connections kept open. ``stop``: once set, the client stops waiting to repeat a request.
+    ``pacer``: the budget of writes to a Databricks workspace, or to the embedded one.
     Raises UsageError for a target that is not known here, AuthError when there are no credentials for it.
     """
     match family(target):
         case "local":
-            return _local(target, pool_size, stop)
+            return _local(target, pool_size, stop, pacer)
         case "databricks":
             from reconciler.client.databricks import DatabricksDeploymentClient
 
-            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
+            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop, pacer=pacer)
         case "mlflow-gateway":
             from reconciler.client.gateway import MlflowGatewayClient
 
@@ -131,7 +141,7 @@ def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = 
             return _plugin(target)
 
 
-def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
+def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: WritePacer | None = None) -> Any:
     from reconciler.client.auth import Token
     from reconciler.client.databricks import DatabricksDeploymentClient
     from reconciler.emulator.adapter import EmulatorAdapter
@@ -145,6 +155,7 @@ def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
         adapter=EmulatorAdapter(workspace),
         pool_size=pool_size,
         stop=stop,
+        pacer=pacer,
     )
 
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import options as opt
+from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
 from reconciler.cli.output import (
     answer,
     answer_report,
@@ -24,76 +23,18 @@ from reconciler.cli.output import (
     wants_colour,
     width_of,
 )
+from reconciler.cli.recording import home, recording, runs_folder, write_receipt
 from reconciler.errors import RefusedError, UsageError
 from reconciler.values import StepStatus
 
 if TYPE_CHECKING:
+    from reconciler.client.pacing import WritePacer
     from reconciler.engine.apply import Applied
-    from reconciler.engine.journal import Journal
+    from reconciler.engine.journal import Journal, RecordedCall
     from reconciler.engine.safety import Limits
     from reconciler.values import Outcome, Plan, Snapshot
 
-__all__ = [
-    "AllowReplace",
-    "AutoApprove",
-    "BreakLock",
-    "How",
-    "JournalFolder",
-    "Judged",
-    "MaxChanges",
-    "MaxDeletes",
-    "NoWait",
-    "Parallelism",
-    "WaitTimeout",
-    "act",
-    "exit_code",
-    "home",
-    "limits_of",
-    "runs_folder",
-]
-
-AutoApprove = Annotated[bool, typer.Option("--auto-approve", "-y", help="Act without asking.")]
-Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Endpoints worked on at a time.")]
-WaitTimeout = Annotated[
-    str, typer.Option("--wait-timeout", help="How long to wait for each endpoint: 45m, 90s, 1h.")
-]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Do not wait until endpoints are live; proves nothing, then.")
-]
-MaxDeletes = Annotated[
-    str | None,
-    typer.Option(
-        "--max-deletes",
-        metavar="N|P%",
-        help="Refuse a plan that deletes or replaces more: a number, or a share of what exists (which counts "
-        "from 10 on). Left out: reconciler.yaml's, else 30%.",
-        show_default=False,
-    ),
-]
-MaxChanges = Annotated[
-    str | None,
-    typer.Option(
-        "--max-changes",
-        metavar="N|P%",
-        help="Refuse a plan that updates, replaces or deletes more. Left out: reconciler.yaml's, else 50%.",
-        show_default=False,
-    ),
-]
-AllowReplace = Annotated[
-    bool, typer.Option("--allow-replace", help="Delete and create again what cannot be changed in place.")
-]
-JournalFolder = Annotated[
-    str | None,
-    typer.Option(
-        "--journal",
-        metavar="FOLDER",
-        help="Where each call is put on record. Left out: .reconciler/runs. none: nowhere, and no rollback.",
-        show_default=False,
-    ),
-]
-BreakLock = Annotated[
-    bool, typer.Option("--break-lock", help="Take the lock of a run that hangs or was left behind.")
-]
+__all__ = ["How", "Judged", "act", "exit_code", "limits_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +53,8 @@ class How:
     allow_replace: bool = False
     journal: str | None = None
     break_lock: bool = False
+    write_limit: str | None = None
+    receipt: str | None = None
     check_models: bool = False
     is_reviewed: bool = False
     """The plan was seen before: it stands in a file, and the file is the yes."""
@@ -128,18 +71,6 @@ class Judged:
 
 
 Planned = Callable[["Snapshot", Any], "Plan | Judged"]
-
-
-def home(read: opt.Input) -> Path:
-    """The folder for what runs leave behind: ``.reconciler`` beside the project file, else here."""
-    return (read.project.root if read.project else Path()) / ".reconciler"
-
-
-def runs_folder(base: Path, option: str | None) -> Path | None:
-    """Where runs are on record; None when they are not."""
-    if option is None:
-        return base / "runs"
-    return None if option == "none" else Path(option)
 
 
 def limits_of(read: opt.Input, how: How) -> Limits:
@@ -174,7 +105,11 @@ def act(read: opt.Input, planned: Planned, how: How) -> int:
     stop = threading.Event()
     run = new_run()
     holder = Holder.me(f"reconciler {how.command} (run {run})", now())
-    with connect(read.target, pool_size=max(READ_PARALLELISM, how.parallelism), stop=stop) as client:
+    if how.receipt is not None and not Path(how.receipt).parent.is_dir():
+        raise UsageError("the receipt cannot be written: there is no such folder", where=how.receipt)
+    pacer = pacer_for(read, how.write_limit, stop)
+    pool = max(READ_PARALLELISM, how.parallelism)
+    with connect(read.target, pool_size=pool, stop=stop, pacer=pacer) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if how.check_models:
@@ -190,11 +125,16 @@ def act(read: opt.Input, planned: Planned, how: How) -> int:
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)
+            recalled(pacer, runs_folder(home(read), how.journal), client)
+            judged = replace(judged, plan=with_note(judged.plan, pacer))
             _approve(judged.plan, limits, how, describe(read.target, client))
-            applied = _carry_out(judged, read, client, snapshot, options, stop, how, run)
-    if judged.refused:
-        applied = replace(applied, outcomes=(*applied.outcomes, *judged.refused), converged=False)
+            began = now()
+            applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
+        host = getattr(client, "host", "") or ""
     _report(applied, how)
+    if how.receipt is not None:
+        facts = {"began_at": began, "run": run, "command": how.command, "host": host, **judged.facts}
+        write_receipt(how.receipt, applied, read, snapshot, calls, facts)
     return exit_code(applied)
 
 
@@ -240,12 +180,23 @@ def _carry_out(
     snapshot: Snapshot,
     options: Any,
     stop: threading.Event,
+    pacer: WritePacer | None,
     how: How,
     run: str,
-) -> Applied:
+) -> tuple[Applied, tuple[RecordedCall, ...]]:
     from reconciler.engine.apply import apply as carry_out
 
-    with _recording(judged, read, client, snapshot, how, run) as journal:
+    record = recording(
+        judged.plan,
+        read,
+        client,
+        snapshot,
+        run,
+        command=how.command,
+        folder=runs_folder(home(read), how.journal),
+        facts=judged.facts,
+    )
+    with record as journal:
         with _stopping(stop, journal), live_progress() as progress:
             applied = carry_out(
                 judged.plan,
@@ -253,13 +204,15 @@ def _carry_out(
                 read.loaded.resources,
                 taken_at=opt.taken_at,
                 options=options,
-                progress=progress,
+                progress=with_budget(progress, pacer),
                 stop=stop,
                 recorder=journal,
             )
+        if judged.refused:
+            applied = replace(applied, outcomes=(*applied.outcomes, *judged.refused), converged=False)
         journal.end(
             applied.outcomes,
-            converged=applied.converged and not judged.refused,
+            converged=applied.converged,
             unverified=applied.unverified,
             left=sum(len(o.not_begun) for o in applied.outcomes),
         )
@@ -267,53 +220,8 @@ def _carry_out(
             tell(f"warning: {journal.trouble}")
         if stop.is_set() and journal.path is not None:
             tell(f"stopped; what was done: reconciler history show {run}")
-    return applied
-
-
-@contextmanager
-def _recording(
-    judged: Judged, read: opt.Input, client: Any, snapshot: Snapshot, how: How, run: str
-) -> Iterator[Journal]:
-    """The run's journal, begun; in memory only when there is nothing to call."""
-    from reconciler import __version__
-    from reconciler.engine.journal import Journal, now
-    from reconciler.engine.lock import Holder
-    from reconciler.engine.snapshot import snapshot_to_json
-    from reconciler.redact import Redactor
-    from reconciler.report.json import plan_json
-
-    redactor = Redactor(read.loaded.secrets)
-    folder = runs_folder(home(read), how.journal)
-    if folder is None or judged.plan.is_empty:
-        yield Journal(None, {}, redactor)
-        return
-    acting = {step.address for step in judged.plan.steps if step.calls}
-    before = replace(
-        snapshot,
-        resources={a: live for a, live in snapshot.resources.items() if a in acting},
-        names=tuple(a for a in snapshot.names if a in acting),
-    )
-    plan = plan_json(replace(judged.plan, steps=tuple(s for s in judged.plan.steps if s.calls)))
-    for step in plan["steps"]:
-        step["fingerprint"] = ""  # a digest of what may be a secret; the snapshot below tells as much
-    me = Holder.me(how.command, now())
-    header = {
-        "run": run,
-        "at": me.since,
-        "command": how.command,
-        "target": read.target,
-        "host": getattr(client, "host", "") or "",
-        "stack": read.stack,
-        "version": __version__,
-        "pid": me.pid,
-        "machine": me.machine,
-        "files": list(read.loaded.files),
-        **judged.facts,
-        "plan": plan,
-        "before": snapshot_to_json(before),
-    }
-    with Journal(folder / f"{run}.jsonl", header, redactor) as journal:
-        yield journal
+        calls = journal.calls
+    return applied, calls
 
 
 def exit_code(applied: Applied) -> int:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli import acting
+from reconciler.cli import acting_options as act_opt
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
+from reconciler.cli.budget import WriteLimit
 from reconciler.cli.plan_files import apply_file, is_plan_file
 from reconciler.errors import UsageError
 
@@ -25,13 +26,13 @@ def apply(
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
-    auto_approve: acting.AutoApprove = False,
-    max_deletes: acting.MaxDeletes = None,
-    max_changes: acting.MaxChanges = None,
-    allow_replace: acting.AllowReplace = False,
-    parallelism: acting.Parallelism = 8,
-    wait_timeout: acting.WaitTimeout = "45m",
-    no_wait: acting.NoWait = False,
+    auto_approve: act_opt.AutoApprove = False,
+    max_deletes: act_opt.MaxDeletes = None,
+    max_changes: act_opt.MaxChanges = None,
+    allow_replace: act_opt.AllowReplace = False,
+    parallelism: act_opt.Parallelism = 8,
+    wait_timeout: act_opt.WaitTimeout = "45m",
+    no_wait: act_opt.NoWait = False,
     resend_secrets: opt.Resend = None,
     skip_stale: Annotated[
         bool,
@@ -39,8 +40,10 @@ def apply(
     ] = False,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
-    journal: acting.JournalFolder = None,
-    break_lock: acting.BreakLock = False,
+    receipt: act_opt.Receipt = None,
+    write_limit: WriteLimit = None,
+    journal: act_opt.JournalFolder = None,
+    break_lock: act_opt.BreakLock = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Make the live side as the manifests say: plan, ask, act, wait until live, and prove the result.
@@ -67,6 +70,8 @@ def apply(
         allow_replace,
         journal,
         break_lock,
+        write_limit,
+        receipt,
         check_models,
     )
     if is_plan_file(paths):
@@ -98,12 +103,14 @@ def destroy(
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
-    auto_approve: acting.AutoApprove = False,
-    max_deletes: acting.MaxDeletes = None,
-    parallelism: acting.Parallelism = 8,
+    auto_approve: act_opt.AutoApprove = False,
+    max_deletes: act_opt.MaxDeletes = None,
+    parallelism: act_opt.Parallelism = 8,
     adopt: opt.Adopt = False,
-    journal: acting.JournalFolder = None,
-    break_lock: acting.BreakLock = False,
+    receipt: act_opt.Receipt = None,
+    write_limit: WriteLimit = None,
+    journal: act_opt.JournalFolder = None,
+    break_lock: act_opt.BreakLock = False,
     verbose: opt.Verbose = False,
 ) -> int:
     """Delete what the manifests name, and nothing else.
@@ -128,5 +135,7 @@ def destroy(
         max_deletes=max_deletes,
         journal=journal,
         break_lock=break_lock,
+        write_limit=write_limit,
+        receipt=receipt,
     )
     return act(read, planned, how)

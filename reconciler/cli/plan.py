@@ -13,7 +13,9 @@ import typer
 
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
+from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.output import answer, answer_report, is_ascii, tell, wants_colour, width_of
+from reconciler.cli.recording import home
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def plan(
             "--rebase", metavar="FILE", help="Plan anew what FILE planned, and show what changed since."
         ),
     ] = None,
+    write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
     verbose: opt.Verbose = False,
@@ -89,7 +92,7 @@ def plan(
         read.tell_warnings()
         made = again(seen)
     else:
-        seen, made, host = _live(read, resend, check_models, adopt)
+        seen, made, host = _live(read, resend, check_models, adopt, write_limit)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -151,7 +154,7 @@ def _rebased(
 
 
 def _live(
-    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool
+    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool, write_limit: str | None
 ) -> tuple[Snapshot, Plan, str]:
     """Read and plan; the first line on stderr says which target it is. Gives the host too."""
     from reconciler.engine.planning import read_and_plan
@@ -172,7 +175,9 @@ def _live(
             resend=resend,
             adopt=adopt,
         )
-        return seen, made, getattr(client, "host", "") or ""
+        pacer = pacer_for(read, write_limit)
+        recalled(pacer, home(read) / "runs", client)
+        return seen, with_note(made, pacer), getattr(client, "host", "") or ""
 
 
 def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:

@@ -1,4 +1,5 @@
-"""Carries a plan out: steps in the order of their dependencies, side by side, each stopping at its failure.
+"""Carries a plan out: steps in the order of their dependencies, what is worth most first, side by side, each
+stopping at its failure.
 
 One loop for many waits: workers make requests, the loop keeps the times at which to look again.
 """
@@ -16,6 +17,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from reconciler.engine.journal import Recorder
+from reconciler.engine.order import by_value
 from reconciler.engine.readers import read_live
 from reconciler.engine.steps import Gone, Result, Settled, StepRun, Stopped, Wait
 from reconciler.engine.waiting import Clock, Patience, SystemClock
@@ -197,8 +199,8 @@ def execute(
     }
     with ThreadPoolExecutor(loop.options.parallelism, "apply") as pool:
         while order.is_active():
-            for address in order.get_ready():
-                step = acting[address]
+            for step in by_value([acting[address] for address in order.get_ready()]):
+                address = step.address
                 failed = [d for d in step.depends_on if d in outcomes and outcomes[d].error]
                 if failed:
                     why = f"not begun: {', '.join(map(str, failed))} failed"
