@@ -14,18 +14,21 @@ from typing import Any, Final
 from reconciler import schema
 from reconciler.manifest.endpoint_checks import check_endpoint
 from reconciler.manifest.findings import Findings
+from reconciler.manifest.gateway_checks import check_gateway_budget, check_gateway_endpoint
 from reconciler.manifest.positions import Document, Parts
 from reconciler.manifest.scalars import shown
 from reconciler.manifest.section_checks import check_ignored, check_sections
 from reconciler.manifest.suggest import did_you_mean
 from reconciler.manifest.variables import Reference, looks_secret
-from reconciler.schema import MISSING, Field, derived_name
+from reconciler.schema import MISSING, Field, derived_name, lookup
 
 __all__ = ["check", "unknown_fields"]
 
 
 _KIND_CHECKS: Final[Mapping[str, Callable[[Mapping[str, Any], Field, Findings], None]]] = {
     "Endpoint": check_endpoint,
+    "GatewayEndpoint": check_gateway_endpoint,
+    "GatewayBudget": check_gateway_budget,
 }
 
 
@@ -43,6 +46,12 @@ def check(kind: str, document: Document, references: Mapping[Parts, Reference]) 
         if kind in _KIND_CHECKS:
             _KIND_CHECKS[kind](spec, fields, findings)
     check_ignored(fields, document.value, findings)
+    moved_from = lookup(document.value, "lifecycle.moved_from")
+    if moved_from is not MISSING and moved_from == lookup(document.value, "metadata.name"):
+        what = "it moves from its own name"
+        findings.problem(
+            ("lifecycle", "moved_from"), what, "write the name that it had before", "moved-nowhere"
+        )
     return findings
 
 
@@ -121,6 +130,10 @@ def _walk(here: Field, value: Any, path: Parts, findings: Findings) -> None:
         for name, child in _children(here).items():
             if name in value:
                 _walk(child, value[name], (*path, name), findings)
+        if here.extra is not None and _matters(here.extra):
+            for name, item in value.items():
+                if name not in here.properties:
+                    _walk(here.extra, item, (*path, name), findings)
     elif isinstance(value, list) and here.items is not None and _matters(here.items):
         for at, item in enumerate(value):
             _walk(here.items, item, (*path, at), findings)

@@ -102,6 +102,7 @@ class _Load:
         self.warnings: list[Problem] = []
         self.documents = 0
         self._names: dict[Address, Source] = {}
+        self._budgets: dict[tuple[str, ...], Source] = {}
 
     def file(self, file: Found, root: Path, stdin: BinaryIO | None) -> None:
         """Read one file and take all its documents."""
@@ -153,9 +154,23 @@ class _Load:
         here = document.positions[path]
         first = self._names.setdefault(Address(kind, name), here)
         if first is here:
-            return []
+            return self._duplicate_budget(document) if kind == "GatewayBudget" else []
         what = f"{kind} {shown(name)} is declared twice, first at {first}"
         return [document.problem(path, what, "keep one of them", "duplicate-name")]
+
+    def _duplicate_budget(self, document: Document) -> list[Problem]:
+        """The gateway knows a budget by other things than a name."""
+        spec = document.value.get("spec")
+        if not isinstance(spec, dict) or not isinstance(spec.get("duration"), dict):
+            return []
+        window = spec["duration"]
+        key = tuple(map(str, (spec.get("target_scope"), spec.get("target_value"), *sorted(window.items()))))
+        here = document.positions[("spec",)]
+        first = self._budgets.setdefault(key, here)
+        if first is here:
+            return []
+        what = f"a budget of this scope, target and window is declared twice, first at {first}"
+        return [document.problem(("spec",), what, "keep one of them", "duplicate-budget")]
 
 
 def _wrong_head(document: Document) -> Problem | None:

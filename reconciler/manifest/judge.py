@@ -321,6 +321,16 @@ class _Words:
         what = f"may hold at most {error.validator_value}, holds {len(error.instance)}"
         yield self._path(error), what, "", "too-many"
 
+    def _uniqueItems(self, error: Any) -> Iterator[_Told]:  # noqa: N802
+        items = error.instance
+        for at, item in enumerate(items):
+            if item in items[:at]:
+                what = f"{shown(item)} is here twice, first as item {items.index(item) + 1} of the list"
+                yield (*self._path(error), at), what, "keep one of them", "duplicate-item"
+
+    def _exclusiveMinimum(self, error: Any) -> Iterator[_Told]:  # noqa: N802
+        yield self._bound(error, "more than")
+
     _minProperties = _minItems  # noqa: N815
     _maxProperties = _maxItems  # noqa: N815
 

@@ -77,6 +77,12 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "missing-routes": "Several served entities need routes, or, all external, fallback.",
         "mixed-models": "External and custom models do not share an endpoint.",
         "mixed-tasks": "The external models of an endpoint do one task.",
+        # MLflow AI Gateways
+        "reserved-tag": "The tag reconciler.stack is not written by hand.",
+        "no-weight": "Of an endpoint's models one has a weight above 0.",
+        "budget-target": "A budget has a target where its scope needs one, and nowhere else.",
+        "moved-nowhere": "lifecycle.moved_from is another name than the present one.",
+        "duplicate-budget": "One budget for each scope, target and window, over all files.",
     }
 )
 
