@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,6 +59,10 @@ class How:
     check_models: bool = False
     is_reviewed: bool = False
     """The plan was seen before: it stands in a file, and the file is the yes."""
+    is_dry: bool = False
+    """The plan is shown, and nothing else happens."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """More for the run's record and receipt, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,12 @@ def limits_of(read: opt.Input, how: How) -> Limits:
     )
 
 
-def act(read: opt.Input, planned: Planned, how: How) -> int:
-    """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code."""
+def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
+    """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code.
+
+    ``deleting``: the plan may delete, and who uses what is read too.
+    """
+    from reconciler.cli.plan import show
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
     from reconciler.engine.lock import Holder, locked
@@ -121,19 +130,29 @@ def act(read: opt.Input, planned: Planned, how: How) -> int:
                 read.loaded.resources,
                 target=read.target,
                 taken_at=opt.taken_at(),
-                deleting=how.command == "destroy",
+                deleting=deleting,
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)
             recalled(pacer, runs_folder(home(read), how.journal), client)
             judged = replace(judged, plan=with_note(judged.plan, pacer))
+            if how.is_dry:
+                show(judged.plan, how.output, verbose=how.verbose)
+                return 0
             _approve(judged.plan, limits, how, describe(read.target, client))
             began = now()
             applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
         host = getattr(client, "host", "") or ""
     _report(applied, how)
     if how.receipt is not None:
-        facts = {"began_at": began, "run": run, "command": how.command, "host": host, **judged.facts}
+        facts = {
+            "began_at": began,
+            "run": run,
+            "command": how.command,
+            "host": host,
+            **how.facts,
+            **judged.facts,
+        }
         write_receipt(how.receipt, applied, read, snapshot, calls, facts)
     return exit_code(applied)
 
@@ -185,16 +204,19 @@ def _carry_out(
     run: str,
 ) -> tuple[Applied, tuple[RecordedCall, ...]]:
     from reconciler.engine.apply import apply as carry_out
+    from reconciler.engine.snapshot import snapshot_to_json
 
+    salt = secrets.token_hex(16)
     record = recording(
         judged.plan,
         read,
         client,
         snapshot,
         run,
+        salt=salt,
         command=how.command,
         folder=runs_folder(home(read), how.journal),
-        facts=judged.facts,
+        facts={**how.facts, **judged.facts},
     )
     with record as journal:
         with _stopping(stop, journal), live_progress() as progress:
@@ -215,6 +237,7 @@ def _carry_out(
             converged=applied.converged,
             unverified=applied.unverified,
             left=sum(len(o.not_begun) for o in applied.outcomes),
+            after=snapshot_to_json(applied.after, salt=salt) if applied.after and journal.path else None,
         )
         if journal.trouble:
             tell(f"warning: {journal.trouble}")

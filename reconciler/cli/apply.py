@@ -138,4 +138,4 @@ def destroy(
         write_limit=write_limit,
         receipt=receipt,
     )
-    return act(read, planned, how)
+    return act(read, planned, how, deleting=True)

@@ -21,6 +21,7 @@ from reconciler.cli import (
     plan,
     plan_files,
     query,
+    rollback,
     schema,
     targets,
     validate,
@@ -47,6 +48,7 @@ app.command(name="plan")(plan.plan)
 app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
+app.command(name="rollback")(rollback.rollback)
 app.command(name="get")(get.get)
 app.command(name="query")(query.query)
 app.command(name="targets")(targets.targets)

@@ -186,6 +186,7 @@ def apply_file(
     found = opened(path)
     file = found.file
     if found.problem:
+        tell(f"target: {target or file.target}")
         found.problem.where = path
         raise found.problem
     read = _input(found, target, stack, project)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import tell
+from reconciler.values import Action
 
 if TYPE_CHECKING:
     from reconciler.engine.apply import Applied
@@ -40,6 +41,7 @@ def recording(
     snapshot: Snapshot,
     run: str,
     *,
+    salt: str,
     command: str,
     folder: Path | None,
     facts: Mapping[str, Any],
@@ -48,7 +50,7 @@ def recording(
     from reconciler import __version__
     from reconciler.engine.journal import Journal, now
     from reconciler.engine.lock import Holder
-    from reconciler.engine.snapshot import snapshot_to_json
+    from reconciler.engine.snapshot import snapshot_to_json, with_grants
     from reconciler.redact import Redactor
     from reconciler.report.json import plan_json
 
@@ -57,6 +59,8 @@ def recording(
         yield Journal(None, {}, redactor)
         return
     acting = {step.address for step in plan.steps if step.calls}
+    ended = [s.address for s in plan.steps if s.action in (Action.DELETE, Action.REPLACE)]
+    snapshot = with_grants(client, snapshot, ended)
     before = replace(
         snapshot,
         resources={a: live for a, live in snapshot.resources.items() if a in acting},
@@ -79,7 +83,7 @@ def recording(
         "files": list(read.loaded.files),
         **facts,
         "plan": told,
-        "before": snapshot_to_json(before),
+        "before": redactor.value(snapshot_to_json(before, salt=salt)),
     }
     with Journal(folder / f"{run}.jsonl", header, redactor) as journal:
         yield journal

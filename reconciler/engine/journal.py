@@ -74,6 +74,7 @@ class RecordedCall:
     at: str
     body: Any = None
     section: str = ""
+    also: tuple[str, ...] = ()
     ended: str = ""
     outcome: str = ""
     error: str = ""
@@ -151,7 +152,7 @@ class Journal:
         with self._lock:
             number = len(self._calls) + 1
             noted = RecordedCall(
-                number, address, call.operation, call.method, call.path, now(), body, call.section
+                number, address, call.operation, call.method, call.path, now(), body, call.section, call.also
             )
             entry = {
                 "record": "intent",
@@ -162,6 +163,7 @@ class Journal:
                 "method": call.method,
                 "path": call.path,
                 "section": call.section,
+                "also": list(call.also),
                 "body": body,
             }
             self._write(entry)
@@ -211,7 +213,7 @@ class Journal:
                             "error": self._redactor.text(one.error),
                         }
                     )
-            self._note({"record": "end", "at": now(), **facts})
+            self._note({"record": "end", "at": now(), **self._redactor.value(facts)})
 
     def close(self) -> None:
         """Close the file."""
@@ -359,6 +361,7 @@ def _intent(entry: Mapping[str, Any]) -> RecordedCall:
         str(entry["at"]),
         entry.get("body"),
         str(entry.get("section", "")),
+        tuple(str(section) for section in entry.get("also", ())),
     )
 
 

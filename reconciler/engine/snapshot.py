@@ -6,10 +6,11 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from reconciler.engine.readers import list_names, read_live
-from reconciler.errors import UsageError
+from reconciler.errors import TargetError, UsageError
 from reconciler.kinds import kind_of
 from reconciler.schema import Field
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
@@ -19,6 +20,7 @@ __all__ = [
     "read_snapshot",
     "snapshot_from_json",
     "snapshot_to_json",
+    "with_grants",
 ]
 
 FORMAT_VERSION = "1.0"
@@ -78,6 +80,32 @@ def read_snapshot(
         {live.address: live for live in found},
         names=tuple(sorted(summaries)),
     )
+
+
+def with_grants(client: Any, snapshot: Snapshot, addresses: Iterable[Address]) -> Snapshot:
+    """The snapshot with the permissions of these endpoints where it has none: a delete takes them with it.
+
+    1 GET for each; where they may not be read, it stays as it is.
+    """
+    wanted = [
+        live
+        for address in addresses
+        if (live := snapshot.resources.get(address)) is not None
+        and live.permissions is None
+        and (address.kind, address.dialect) == ("Endpoint", "")
+    ]
+
+    def read(live: Live) -> Live:
+        try:
+            return replace(live, permissions=client.get_endpoint_permissions(str(live.raw.get("id", ""))))
+        except TargetError:
+            return live
+
+    if not wanted:
+        return snapshot
+    with ThreadPoolExecutor(min(READ_PARALLELISM, len(wanted)), "read") as pool:
+        read_again = {live.address: live for live in pool.map(read, wanted)}
+    return replace(snapshot, resources={**snapshot.resources, **read_again})
 
 
 # ---- snapshot files --------------------------------------------------------------------------------------
