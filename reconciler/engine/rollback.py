@@ -282,8 +282,9 @@ class _Filler:
             # What is empty was absent; a field that no schema knows may not be writable at all.
             if item is None or (known is not None and known.properties and child is None):
                 continue
-            # What the backend fills in when it is left out is left out: never sent, the same after.
-            if child is not None and (child.computed or item == child.default):
+            needed = known is not None and name in known.limits.get("required", ())
+            # What the backend fills in when it is left out is left out: not sent, and the same after.
+            if child is not None and (child.computed or (item == child.default and not needed)):
                 continue
             filled = self.filled(child, item, theirs.get(name), ours.get(name), path / name)
             if filled is not None:
