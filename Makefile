@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-http test test-quick lint format bench clean accept-update docs
+.PHONY: demo demo-http demo-gateway test test-quick lint format bench clean accept-update docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,11 +24,14 @@ demo: $(VENV)/.installed
 demo-http: $(VENV)/.installed
 	BIN=$(BIN) sh examples/demo.sh databricks
 
+demo-gateway: $(VENV)/.installed-dev
+	BIN=$(BIN) sh examples/demo_gateway.sh
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not conformance and not package'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not conformance and not realserver and not package'
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.gateway import no_op_plan
 from benchmarks.measure import PYTHON, Ratio, compare
 from reconciler.engine.snapshot import READ_PARALLELISM
 
@@ -76,6 +77,8 @@ def main() -> int:
         rows.append(
             ("validate 1,000 manifests / PyYAML's C loader alone", compare(validate, parse, runs=7), 4.0)
         )
+    title = "no-op plan of an MLflow gateway, 200 endpoints / its bare lists"
+    rows.append((title, no_op_plan(), 1.5))
     print(f"{'':<58} {'A':>9} {'B':>9}     A/B")
     for title, ratio, bound in rows:
         print(ratio.line(title, bound))

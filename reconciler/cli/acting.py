@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -107,6 +108,7 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.targets import connect, describe
 
+    gc.enable()  # it may wait for an hour
     options = ExecutionOptions(
         how.parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
     )

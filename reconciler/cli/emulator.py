@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated
 
 import typer
@@ -52,6 +53,7 @@ def serve(
         answer(f"listening on {url}")
         tell(f"use it: DATABRICKS_HOST={url} DATABRICKS_TOKEN=x reconciler plan --target databricks")
 
+    gc.enable()
     run(
         open_folder(db),
         port=port,

@@ -69,6 +69,7 @@ def plan(
 
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
+    ahead = opt.read_ahead(target, project) if snapshot is None and rebase is None else None
     since: Since | None = None
     if rebase is not None:
         read, resend, since = _rebased(rebase, paths, target, stack, project)
@@ -92,7 +93,7 @@ def plan(
         read.tell_warnings()
         made = again(seen)
     else:
-        seen, made, host = _live(read, resend, check_models, adopt, write_limit)
+        seen, made, host = _live(read, resend, check_models, adopt, write_limit, ahead)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -154,14 +155,19 @@ def _rebased(
 
 
 def _live(
-    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool, write_limit: str | None
+    read: opt.Input,
+    resend: set[Address] | bool,
+    check_models: bool,
+    adopt: bool,
+    write_limit: str | None,
+    ahead: Any,
 ) -> tuple[Snapshot, Plan, str]:
     """Read and plan; the first line on stderr says which target it is. Gives the host too."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+    with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
         tell(f"target: {describe(read.target, client)}")
         read.tell_warnings()
         if check_models:

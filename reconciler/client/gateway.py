@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any, Final
 
 import requests
@@ -28,6 +29,11 @@ SCHEME: Final = "mlflow-gateway+"
 _API: Final = "/api/3.0/mlflow/gateway"
 _PAGE: Final = 1000
 _MOST_PAGES: Final = 10_000
+_EVERY_PLAN: Final = {
+    "secrets/list": "secrets",
+    "model-definitions/list": "model_definitions",
+    "endpoints/list": "endpoints",
+}
 _Fields = dict[str, Any]
 
 # How databases say that a name is taken; the gateway passes their words on as 400 BAD_REQUEST for endpoints.
@@ -64,6 +70,24 @@ class MlflowGatewayClient:
             pool_size=pool_size,
             stop=stop,
         )
+        self._ahead: dict[str, Future[list[_Fields]]] = {}
+
+    def read_ahead(self) -> None:
+        """Begin to fetch the lists that every plan reads; the next call for each of them takes what came.
+
+        The server works on a long list for as long as a program parses its manifests: both at a time.
+        """
+        for route, inner in _EVERY_PLAN.items():
+            future: Future[list[_Fields]] = Future()
+            self._ahead[route] = future
+            # Not a pool: its threads would be waited for at the end of a program that failed meanwhile.
+            threading.Thread(target=self._fetch, args=(future, route, inner), daemon=True).start()
+
+    def _fetch(self, future: Future[list[_Fields]], route: str, inner: str) -> None:
+        try:
+            future.set_result(self._fetched(route, inner))
+        except BaseException as error:
+            future.set_exception(error)
 
     @property
     def host(self) -> str:
@@ -108,6 +132,8 @@ class MlflowGatewayClient:
 
     def list_gateway_model_definitions(self, *, secret_id: str = "") -> list[_Fields]:
         """All model definitions, or those that use a secret."""
+        if not secret_id:
+            return self._list("model-definitions/list", "model_definitions")
         return self._list("model-definitions/list", "model_definitions", secret_id=secret_id)
 
     def create_gateway_model_definition(self, **fields: Any) -> _Fields:
@@ -242,9 +268,14 @@ class MlflowGatewayClient:
         return as_object("GET", path, answer.get(inner), is_safe=True)
 
     def _list(self, route: str, inner: str, *, paged: bool = False, **params: str) -> list[_Fields]:
+        """Every item of a list; what was read ahead is taken once."""
+        ahead = None if params or paged else self._ahead.pop(route, None)
+        return ahead.result() if ahead is not None else self._fetched(route, inner, paged=paged, **params)
+
+    def _fetched(self, route: str, inner: str, *, paged: bool = False, **params: str) -> list[_Fields]:
         """Every item of a list; a list of nothing is ``{}``."""
         path = f"{_API}/{route}"
-        wanted: _Fields = {name: value for name, value in params.items() if value}
+        wanted: _Fields = dict(params)
         if paged:
             wanted["max_results"] = _PAGE
         found: list[_Fields] = []

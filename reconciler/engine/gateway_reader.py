@@ -120,6 +120,8 @@ def read_gateway(
     for address in guarded:
         found_configs = configs.get(kind("GatewayEndpoint").id_of(raws[address]), [])
         raws[address] = {**raws[address], "configs": found_configs}
+    if deleting:
+        _take_late_users(view, raws)
     for address in swapped:
         raws[address] = _with_users(view, raws[address], configs)
     view.live = {address: Live(address, raw) for address, raw in raws.items()}
@@ -149,7 +151,7 @@ def _wanted(desired: Sequence[Resource], deleting: bool) -> tuple[str, ...]:
     if "GatewayGuardrail" in declared:
         extra |= {"Scorer": None, "GatewayEndpoint": None}
     if deleting and "GatewayEndpoint" in declared:
-        extra["Binding"] = None
+        extra |= {"Binding": None, "GatewayBudget": None, "GatewayGuardrail": None}
     return tuple({**declared, **named, **users, **extra})
 
 
@@ -215,12 +217,29 @@ def _with_uses(lists: _Lists) -> _Lists:
 
     def with_users(name: str, raw: _Raw) -> _Raw:
         users = uses.get(kind(name).id_of(raw))
-        return {**raw, "used_by": tuple(users)} if users else raw
+        return {**raw, "used_by": tuple(sorted(users))} if users else raw
 
     return {
         name: [with_users(name, raw) for raw in items] if name in _USED else items
         for name, items in lists.items()
     }
+
+
+def _take_late_users(view: GatewayView, raws: dict[Address, _Raw]) -> None:
+    """Who names an endpoint without being part of it: budgets for it, guardrails that let it clean."""
+    declared = {kind(a.kind).id_of(raw): a for a, raw in raws.items() if a.kind == "GatewayBudget"}
+    users: dict[str, set[str]] = {}
+    for raw in view.lists.get("GatewayBudget", ()):
+        budget = kind("GatewayBudget").id_of(raw)
+        told = declared.get(budget, Address("GatewayBudget", budget))
+        users.setdefault(str(raw.get("target_value")), set()).add(str(told))
+    for raw in view.lists.get("GatewayGuardrail", ()):
+        users.setdefault(str(raw.get("action_endpoint_id")), set()).add(f"GatewayGuardrail/{raw.get('name')}")
+    for address, raw in raws.items():
+        if address.kind == "GatewayEndpoint":
+            late = users.get(str(raw.get("endpoint_id")), set()) | users.get(str(raw.get("name")), set())
+            if late:
+                raws[address] = {**raw, "used_by": tuple(sorted({*raw.get("used_by", ()), *late}))}
 
 
 def _swapped(
@@ -254,5 +273,5 @@ def _with_users(view: GatewayView, raw: _Raw, configs: Mapping[str, Sequence[_Ra
     guardrail = raw.get("guardrail_id")
     runs = [c for each in configs.values() for c in each if c.get("guardrail_id") == guardrail]
     names = {one.get("endpoint_id"): one.get("name") for one in view.lists["GatewayEndpoint"]}
-    users = tuple(f"GatewayEndpoint/{names.get(config.get('endpoint_id'))}" for config in runs)
+    users = tuple(sorted(f"GatewayEndpoint/{names.get(config.get('endpoint_id'))}" for config in runs))
     return {**raw, "configs": runs, "used_by": users}

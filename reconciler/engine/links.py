@@ -136,14 +136,21 @@ def _filled(value: Any, ids: Mapping[Address, str]) -> Any:
 # ---- deletion -------------------------------------------------------------------------------------------
 
 
-def ordered_deletes(steps: Sequence[Step], snapshot: Snapshot) -> tuple[Step, ...]:
-    """The steps, each deletion after those of what uses it; refused is one of what stays in use."""
+def ordered_deletes(
+    desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot
+) -> tuple[Step, ...]:
+    """The steps, each deletion after those of what uses or names it; refused is one of what stays in use."""
+    named: dict[Address, list[Address]] = {}
+    for resource in desired:
+        for reference in references(resource):
+            named.setdefault(reference.address, []).append(resource.address)
     going = {step.address for step in steps if step.action is Action.DELETE}
     result = []
     for step in steps:
         if step.address in going:
             users = _users(snapshot.resources[step.address])
-            step = replace(step, depends_on=tuple(user for user in users if user in going))
+            after = [user for user in (*users, *named.get(step.address, ())) if user in going]
+            step = replace(step, depends_on=tuple(dict.fromkeys(after)))
             step = _unless_used(step, [user for user in users if user not in going])
         result.append(step)
     return tuple(result)

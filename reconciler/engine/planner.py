@@ -88,7 +88,7 @@ def plan_destroy(
                 notes=of.notes(live),
             )
         steps.append(step)
-    return Plan(snapshot.target, ordered_deletes(steps, snapshot), stack=stack)
+    return Plan(snapshot.target, ordered_deletes(desired, steps, snapshot), stack=stack)
 
 
 def make_step(resource: Resource, live: Live | None, *, resend: bool = False, adopt: bool = False) -> Step:

@@ -29,7 +29,7 @@ def find(paths: Sequence[str | Path]) -> tuple[list[Found], list[Problem]]:
     """The manifest files of files, folders and ``-``, each once, in the order of the paths.
 
     Folders are searched to the bottom, in the order of names; what is hidden, is no YAML or JSON, or is the
-    project file is left out.
+    project file is left out, and so is a folder further down with a project file: it is a project of its own.
     """
     files: list[Found] = []
     problems: list[Problem] = []
@@ -104,4 +104,6 @@ def _below(folder: str, problems: list[Problem]) -> Iterator[Found]:
 
 
 def _belongs(entry: Path) -> bool:
-    return _is_folder(entry) or (entry.suffix.lower() in _SUFFIXES and entry.name != PROJECT_FILE)
+    if _is_folder(entry):
+        return not (entry / PROJECT_FILE).is_file()
+    return entry.suffix.lower() in _SUFFIXES and entry.name != PROJECT_FILE
