@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-http demo-gateway test test-quick lint format bench clean accept-update docs
+.PHONY: soak crash demo demo-http demo-gateway test test-quick lint format bench clean accept-update docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,14 @@ test: $(VENV)/.installed-dev
 
 test-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not conformance and not realserver and not package'
+
+# The property tests again, with 10,000 random cases each: half an hour and more.
+soak: $(VENV)/.installed-dev
+	PROPERTY_CASES=$${PROPERTY_CASES:-10000} $(BIN)/python -m pytest -n $(JOBS) tests/unit/engine \
+		-k 'properties or stateful or rolling_back_any or garbled'
+
+crash: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) -m crash
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -126,6 +126,7 @@ class StepRun:
                     raise _Ended(StepStatus.NOT_BEGUN, "stopped before it began")
                 yield from self._guard()
                 yield from self._carry_out()
+                yield from self._wait_for_others()
                 status = StepStatus.DONE if self.waits or self._settled else StepStatus.NOT_WAITED
         except _Ended as ended:
             status, error = ended.status, ended.error
@@ -372,6 +373,12 @@ class StepRun:
             raise _Ended(StepStatus.FAILED, result.message + kept)
         self._unmoved(result.live)
         self._seen = result.live
+
+    def _wait_for_others(self) -> Generator[Wait, Result, None]:
+        """An update that ran before we came (of a run that was killed, say) is awaited too: done means live."""
+        busy = self._seen is not None and self._is_waiting(self._seen)
+        if self.waits and busy and self.step.action is not Action.DELETE:
+            yield from self._wait_until_live()
 
     def _unmoved(self, live: Live) -> None:
         """What is still to be written is as the plan saw it: the wait may have been long."""

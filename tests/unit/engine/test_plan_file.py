@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -271,7 +272,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 _SAMPLE = None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=int(os.environ.get("PROPERTY_CASES", "150")), deadline=None)
 @given(data=st.data())
 def test_a_garbled_file_is_refused_or_read_and_never_a_crash(data: st.DataObject) -> None:
     global _SAMPLE
