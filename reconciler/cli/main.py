@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The console script."""
-    # Most runs are short and make few circles: looking for them all the time costs a tenth of a plan. What
-    # may run for long (apply, the emulator) turns it on again.
+    # Most runs are short and make few circles: looking for them costs a tenth of a plan. What may
+    # run for long (apply, the emulator) turns it on again.
     gc.disable()
     sys.exit(main())

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from reconciler.engine.readers import list_names, read_live
+from reconciler.engine.readers import list_names, read_live, read_unlisted
 from reconciler.errors import TargetError, UsageError
 from reconciler.kinds import kind_of
 from reconciler.schema import Field
@@ -54,14 +54,18 @@ def read_snapshot(
         return Snapshot(target, taken_at, view.live, names=tuple(sorted(view.names)), ids=view.ids)
     found: list[Live] = []
     summaries: dict[Address, Mapping[str, Any]] = {}
+    counts: dict[str, int] = {}
     for name in dict.fromkeys(resource.address.kind for resource in desired):
         of_kind = [resource for resource in desired if resource.address.kind == name]
-        for one, summary in list_names(client, name, of_kind).items():
-            summaries[Address(name, one)] = summary
+        listed = list_names(client, name, of_kind)
+        counts[name] = len(listed)
+        summaries |= {Address(name, one): summary for one, summary in listed.items()}
 
     def details(resource: Resource) -> Live | None:
         summary = summaries.get(resource.address)
-        return None if summary is None else read_live(client, resource, summary)
+        if summary is None:
+            return read_unlisted(client, resource, counts[resource.address.kind])
+        return read_live(client, resource, summary)
 
     def take(results: Iterable[Live | None]) -> None:
         for resource, live in zip(desired, results, strict=True):

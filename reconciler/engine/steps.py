@@ -375,7 +375,7 @@ class StepRun:
         self._seen = result.live
 
     def _wait_for_others(self) -> Generator[Wait, Result, None]:
-        """An update that ran before we came (of a run that was killed, say) is awaited too: done means live."""
+        """An update that ran before we came (of a run that was killed) is awaited too: done means live."""
         busy = self._seen is not None and self._is_waiting(self._seen)
         if self.waits and busy and self.step.action is not Action.DELETE:
             yield from self._wait_until_live()
