@@ -128,12 +128,12 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[opt.I
     target = str(recorded.header.get("target", ""))
     stack = str(recorded.header.get("stack", ""))
     loaded, manifests = _manifests(recorded, target, project)
-    wanted = for_target(target, skeletons(recorded), stack=stack)
+    wanted = for_target(target, skeletons(recorded, manifests), stack=stack)
     with connect(target) as client:
         _same_workspace(recorded, client)
         live = read_snapshot(client, wanted, target=target, taken_at=opt.taken_at(), deleting=True)
     salt = str((recorded.header.get("before") or {}).get("salt", ""))
-    undone = undo(recorded, live, masked_snapshot(live, salt), manifests, where)
+    undone = undo(recorded, wanted, live, masked_snapshot(live, salt), manifests, where)
     undone = replace(
         undone,
         restored=for_target(target, undone.restored, stack=stack),

@@ -9,7 +9,7 @@ readable, an old value of which only a digest was kept, and a deleted endpoint's
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.engine.ground import moved_fields
@@ -69,29 +69,46 @@ class _Acted:
     resent: tuple[str, ...]
 
 
-def skeletons(run: RecordedRun) -> tuple[Resource, ...]:
-    """The resources that a run touched, fit for reading the live side: with permissions where it was."""
+def skeletons(run: RecordedRun, manifests: Mapping[Address, Resource]) -> tuple[Resource, ...]:
+    """The resources that a run touched, fit for reading the live side: with permissions where it was, and
+    the endpoint that a deployment belongs to."""
     before = _before(run)
     found = []
     for acted in _acted(run):
         live = before.resources.get(acted.address)
         grants = "permissions" in acted.sections or (live is not None and live.permissions is not None)
         spec: dict[str, Any] = {"permissions": []} if grants else {}
+        spec |= _belongs(manifests.get(acted.address))
         found.append(Resource(acted.address, spec, Source(run.run, 1)))
     return tuple(found)
 
 
+def _belongs(manifest: Resource | None) -> dict[str, Any]:
+    """Where a deployment is: its target does not find it without."""
+    if manifest is None or manifest.address.kind != "Deployment" or "endpoint" not in manifest.spec:
+        return {}
+    return {"endpoint": manifest.spec["endpoint"]}
+
+
 def undo(
-    run: RecordedRun, live: Snapshot, masked: Snapshot, manifests: Mapping[Address, Resource], where: str
+    run: RecordedRun,
+    touched: Sequence[Resource],
+    live: Snapshot,
+    masked: Snapshot,
+    manifests: Mapping[Address, Resource],
+    where: str,
 ) -> Undo:
     """What puts the live side back as ``run`` found it.
 
-    ``live``: as it is now; ``masked``: the same, masked with the run's salt. ``manifests``: what is declared
-    now, for values that no answer shows. ``where``: the record's file, as the source of what it wants.
+    ``touched``: its skeletons, as their target speaks of them. ``live``: as it is now; ``masked``: the same,
+    masked with the run's salt. ``manifests``: what is declared now, for values that no answer shows.
+    ``where``: the record's file, as the source of what it wants.
     """
     before, after = _before(run), _after(run)
     undone = Undo()
+    spoken = {resource.address: resource.address for resource in touched}
     for acted in _acted(run):
+        acted = replace(acted, address=spoken.get(acted.address, acted.address))
         one = _Undoing(
             acted,
             before.resources.get(acted.address),
@@ -193,7 +210,8 @@ class _Undoing:
         if self.acted.ids and live_id not in self.acted.ids:
             return Undo(notes=(f"{address} is another one than that run created, and is left alone",))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
-        return Undo(deleted=(self._resource({}, Lifecycle(self.acted.is_protected or kept)),))
+        spec = _belongs(self.manifest)
+        return Undo(deleted=(self._resource(spec, Lifecycle(self.acted.is_protected or kept)),))
 
     def _restored(self, sections: Sequence[str]) -> Undo:
         """The sections as they were; one that cannot be whole is left as it is, and said."""

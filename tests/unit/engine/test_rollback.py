@@ -61,9 +61,10 @@ class Recorded:
 
     def undo(self, path: Path, *manifests: Resource) -> Undo:
         run = read_run(path)
-        live = self.seen(*skeletons(run))
         declared = {resource.address: resource for resource in manifests}
-        return undo(run, live, masked_snapshot(live, "salt"), declared, "run.jsonl")
+        touched = skeletons(run, declared)
+        live = self.seen(*touched)
+        return undo(run, touched, live, masked_snapshot(live, "salt"), declared, "run.jsonl")
 
     def roll_back(self, path: Path, *manifests: Resource) -> tuple[Undo, Path]:
         undone = self.undo(path, *manifests)
