@@ -27,6 +27,7 @@ from reconciler.cli.output import (
 )
 from reconciler.cli.recording import home, recording, runs_folder, write_receipt
 from reconciler.errors import RefusedError, UsageError
+from reconciler.redact import control
 from reconciler.values import StepStatus
 
 if TYPE_CHECKING:
@@ -126,7 +127,11 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
         if how.check_models:
             opt.check_models(read)
         locks = home(read) / "locks"
-        with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=tell):
+
+        def told(text: str) -> None:
+            tell(control(text, keep="\n"))
+
+        with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
             snapshot = read_snapshot(
                 client,
                 read.loaded.resources,

@@ -15,6 +15,7 @@ import typer
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_report, tell
 from reconciler.errors import RefusedError, StaleError, UsageError
+from reconciler.redact import control
 from reconciler.values import Address, Plan, Snapshot
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_file", "is_plan_file", "rebase", "save", "show", "write_json"]
 
 KEY_VARIABLE = "RECONCILER_PLAN_KEY"
-_LARGEST = 256 * 1024 * 1024  # bytes; a plan of 1,000 endpoints takes 10 MB
+_LARGEST = 32 * 1024 * 1024  # bytes; a plan of 1,000 endpoints takes a third of it
 
 Again = Callable[[Snapshot], Plan]
 
@@ -45,6 +46,8 @@ def is_plan_file(paths: Sequence[str] | None) -> bool:
     if not paths or len(paths) != 1 or paths[0] == "-":
         return False
     try:
+        if not Path(paths[0]).is_file():  # what a pipe gives can be read only once
+            return False
         with Path(paths[0]).open("rb") as stream:
             return re.match(rb'\s*\{\s*"plan_file"\s*:', stream.read(256)) is not None
     except OSError:
@@ -118,6 +121,8 @@ def opened(path: str) -> Opened:
     from reconciler.engine.signing import seal_problem
 
     try:
+        if not Path(path).is_file():
+            raise UsageError("there is no such plan file", where=path)
         if Path(path).stat().st_size > _LARGEST:
             raise UsageError("the plan file is too large", where=path, why=f"more than {_LARGEST >> 20} MB")
         content = json.loads(Path(path).read_bytes())
@@ -186,7 +191,7 @@ def apply_file(
     found = opened(path)
     file = found.file
     if found.problem:
-        tell(f"target: {target or file.target}")
+        tell(f"target: {control(target or file.target)}")
         found.problem.where = path
         raise found.problem
     read = _input(found, target, stack, project)
@@ -262,13 +267,11 @@ def rebase(
 
 def since_text(file: PlanFile, moved: Sequence[Moved]) -> str:
     """What changed since the review, a line each, for people."""
-    from reconciler.redact import control
-
     if not moved:
-        return f"Nothing changed since the review of {file.made_at}.\n"
+        return control(f"Nothing changed since the review of {file.made_at}.") + "\n"
     touched = {str(one.address) for one in moved}
     same = len([name for name in file.steps if name not in touched])
-    lines = [f"Since the review of {file.made_at}:"]
+    lines = [control(f"Since the review of {file.made_at}:")]
     lines += [f"  {control(str(one))}" for one in moved]
     lines.append(f"  {same} {'step is' if same == 1 else 'steps are'} as reviewed.")
     return "\n".join(lines) + "\n"
@@ -303,6 +306,6 @@ def show(
         raise
     signed = "signed" if "signature" in found.content else "not signed"
     where = f"{made.target} ({made.host})" if made.host else made.target
-    answer(f"Plan of {made.made_at} by {made.made_by} for {where}; {signed}.\n")
+    answer(control(f"Plan of {made.made_at} by {made.made_by} for {where}; {signed}.") + "\n")
     show_plan(again, output, verbose=verbose)
     return 0

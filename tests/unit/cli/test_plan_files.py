@@ -179,3 +179,16 @@ def test_a_replacement_in_a_file_needs_its_flag(write: Write, capsys: pytest.Cap
     assert code("apply", "p.json") == 3
     assert "--allow-replace" in capsys.readouterr().err
     assert code("apply", "p.json", "--allow-replace") == 0
+
+
+def test_a_hostile_file_cannot_speak_to_the_terminal(filed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(filed.read_text())
+    for name in ("made_at", "made_by", "target", "host"):
+        content[name] += "\x1b[2J\u202e"
+    content["plan"]["steps"][0]["address"] += "\x1b]0;x\x07"
+    filed.write_text(json.dumps(content))
+    for words in (("show", "p.json"), ("show", "p.json", "-o", "json"), ("apply", "p.json")):
+        code(*words)
+        streams = capsys.readouterr()
+        assert "\x1b" not in streams.out + streams.err
+        assert "\u202e" not in streams.out + streams.err
