@@ -71,23 +71,24 @@ class _Acted:
 
 def skeletons(run: RecordedRun, manifests: Mapping[Address, Resource]) -> tuple[Resource, ...]:
     """The resources that a run touched, fit for reading the live side: with permissions where it was, and
-    the endpoint that a deployment belongs to."""
+    with what their manifests say where a name is not enough."""
     before = _before(run)
     found = []
     for acted in _acted(run):
         live = before.resources.get(acted.address)
         grants = "permissions" in acted.sections or (live is not None and live.permissions is not None)
         spec: dict[str, Any] = {"permissions": []} if grants else {}
-        spec |= _belongs(manifests.get(acted.address))
+        spec |= _found_by(manifests.get(acted.address))
         found.append(Resource(acted.address, spec, Source(run.run, 1)))
     return tuple(found)
 
 
-def _belongs(manifest: Resource | None) -> dict[str, Any]:
-    """Where a deployment is: its target does not find it without."""
-    if manifest is None or manifest.address.kind != "Deployment" or "endpoint" not in manifest.spec:
+def _found_by(manifest: Resource | None) -> dict[str, Any]:
+    """What a target other than Databricks finds a resource by: where a deployment is, what a nameless budget
+    is for. An endpoint's name is enough."""
+    if manifest is None or manifest.address.kind == "Endpoint":
         return {}
-    return {"endpoint": manifest.spec["endpoint"]}
+    return dict(manifest.spec)
 
 
 def undo(
@@ -205,12 +206,14 @@ class _Undoing:
     def _uncreate(self) -> Undo:
         address = self.acted.address
         if self.now is None:
-            return Undo(notes=(f"{address} is gone already",))
+            unknown = self.manifest is None and address.kind != "Endpoint"
+            told = "is gone already" + (", or is not found without its manifest" if unknown else "")
+            return Undo(notes=(f"{address} {told}",))
         live_id = kind_of(address).id_of(self.now.raw)
         if self.acted.ids and live_id not in self.acted.ids:
             return Undo(notes=(f"{address} is another one than that run created, and is left alone",))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
-        spec = _belongs(self.manifest)
+        spec = _found_by(self.manifest)
         return Undo(deleted=(self._resource(spec, Lifecycle(self.acted.is_protected or kept)),))
 
     def _restored(self, sections: Sequence[str]) -> Undo:
