@@ -39,10 +39,20 @@ def get(
     if output is opt.Format.JSON:
         answer_json(found)
     else:
-        import yaml
-
-        answer(yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
+        answer(_yaml(found))
     return 0
+
+
+def _yaml(found: dict[str, Any]) -> str:
+    """As YAML; all beyond ASCII escaped when something of it is not to be seen, or turns text around."""
+    import yaml
+
+    from reconciler.redact import control
+
+    text: str = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    if control(text, keep="\n") == text:
+        return text
+    return str(yaml.safe_dump(found, sort_keys=False, allow_unicode=False))
 
 
 def _default_kind(target: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from reconciler.errors import BadAnswer, NotFound, TargetError
 from reconciler.kinds import kind_of
+from reconciler.kinds.endpoint import misshapen
+from reconciler.terminal import control
 from reconciler.values import Live, Resource
 
 __all__ = ["list_names", "read_live", "read_unlisted"]
@@ -138,4 +140,12 @@ def _endpoint(
             spellings = (name, *field.also_called)
             if field.not_echoed == "get" and not any(raw.get(s) for s in spellings):
                 raw.update({s: summary[s] for s in spellings if summary.get(s)})
-    return Live(resource.address, raw, grants)
+    live = Live(resource.address, raw, grants)
+    if said := misshapen(live):
+        raise BadAnswer(
+            f"the answer is not an endpoint of the API: {control(said)}",
+            method="GET",
+            path=str(resource.address),
+            fix="check that the host is the workspace itself",
+        )
+    return live

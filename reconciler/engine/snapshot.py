@@ -12,7 +12,8 @@ from typing import Any
 from reconciler.engine.readers import list_names, read_live, read_unlisted
 from reconciler.errors import TargetError, UsageError
 from reconciler.kinds import kind_of
-from reconciler.schema import Field
+from reconciler.kinds.endpoint import fields, misshapen
+from reconciler.schema import Field, kinds
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
@@ -193,7 +194,10 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
         resources = {}
         for text, entry in content["resources"].items():
             address = Address.parse(text)
-            resources[address] = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
+            live = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
+            if said := _unfit(live):
+                raise TypeError(f"{address}: {said}")
+            resources[address] = live
         names = tuple(Address.parse(text) for text in content["names"])
         ids = {Address.parse(text): str(live_id) for text, live_id in content.get("ids", {}).items()}
         return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt, ids)
@@ -204,6 +208,15 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
             why=f"it lacks or garbles {error}",
             fix="write one with: reconciler plan --save-snapshot FILE",
         ) from error
+
+
+def _unfit(live: Live) -> str:
+    """Why that is no live side of its kind, "" when it is."""
+    if live.address.kind not in kinds():
+        return f"there is no kind {live.address.kind}"
+    if not isinstance(live.raw, dict) or not isinstance(live.permissions, dict | None):
+        return "it is not an object"
+    return misshapen(live) if kind_of(live.address).fields is fields() else ""
 
 
 def _unmasked(value: Any, salt: str) -> Any:
