@@ -11,11 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ManifestError, Problem, UsageError
 from reconciler.seal import SealKey
 from reconciler.values import Resource
+
+if TYPE_CHECKING:
+    from reconciler.client.pacing import WritePacer
 
 __all__ = [
     "DEFAULT_STACK",
@@ -160,21 +163,27 @@ def _only_in_file(resource: Resource) -> Iterator[Problem]:
 
 
 def connect(
-    target: str, *, pool_size: int = 16, stop: threading.Event | None = None, config_path: str = ""
+    target: str,
+    *,
+    pool_size: int = 16,
+    stop: threading.Event | None = None,
+    pacer: WritePacer | None = None,
+    config_path: str = "",
 ) -> Any:
     """A client for ``target``, to be closed by the caller (it is a context manager).
 
     ``pool_size``: connections kept open. ``stop``: once set, the client stops waiting to repeat a request.
     ``config_path``: as for :func:`family`.
+    ``pacer``: the budget of writes to a Databricks workspace, or to the embedded one.
     Raises UsageError for a target that is not known here, AuthError when there are no credentials for it.
     """
     match family(target, config_path):
         case "local":
-            return _local(target, pool_size, stop)
+            return _local(target, pool_size, stop, pacer)
         case "databricks":
             from reconciler.client.databricks import DatabricksDeploymentClient
 
-            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
+            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop, pacer=pacer)
         case "config-file":
             from reconciler.client.file_gateway import FileGatewayClient
 
@@ -187,7 +196,7 @@ def connect(
             return _plugin(target)
 
 
-def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
+def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: WritePacer | None = None) -> Any:
     from reconciler.client.auth import Token
     from reconciler.client.databricks import DatabricksDeploymentClient
     from reconciler.emulator.adapter import EmulatorAdapter
@@ -201,6 +210,7 @@ def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
         adapter=EmulatorAdapter(workspace),
         pool_size=pool_size,
         stop=stop,
+        pacer=pacer,
     )
 
 

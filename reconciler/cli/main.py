@@ -12,7 +12,22 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import apply, auth, emulator, export, get, init, plan, query, schema, targets, validate
+from reconciler.cli import (
+    apply,
+    auth,
+    emulator,
+    export,
+    get,
+    history,
+    init,
+    plan,
+    plan_files,
+    query,
+    rollback,
+    schema,
+    targets,
+    validate,
+)
 from reconciler.cli.output import setup_logging, stderr_text
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
@@ -32,13 +47,16 @@ app = typer.Typer(
 app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
 app.command(name="plan")(plan.plan)
+app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
+app.command(name="rollback")(rollback.rollback)
 app.command(name="get")(get.get)
 app.command(name="export")(export.export)
 app.command(name="query")(query.query)
 app.command(name="targets")(targets.targets)
 app.command(name="schema")(schema.schema)
+app.add_typer(history.app, name="history")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(auth.app, name="auth")
 

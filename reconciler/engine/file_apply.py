@@ -8,12 +8,13 @@ put back, so that a gateway which is started again finds a file that it can read
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.engine.executor import ExecutionOptions
 from reconciler.engine.file_reader import routes_of
+from reconciler.engine.journal import Recorder
 from reconciler.engine.waiting import Clock, Patience, SystemClock
 from reconciler.errors import ConnectionFailed, ReconcilerError, RefusedError, Stopped, TargetError
 from reconciler.kinds.file_endpoint import UNSERVED
@@ -53,6 +54,7 @@ class _Run:
     progress: Callable[[ProgressEvent], None]
     stop: threading.Event
     clock: Clock
+    recorder: Recorder | None = None
     acting: list[Step] = field(default_factory=list)
     began: float = 0.0
 
@@ -89,6 +91,7 @@ def execute_file(
     progress: Callable[[ProgressEvent], None] = lambda event: None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Outcome, ...]:
     """Carry every step out by one replacement of the file; the outcomes stand in the plan's order.
 
@@ -102,6 +105,7 @@ def execute_file(
         progress,
         stop or threading.Event(),
         clock or SystemClock(),
+        recorder,
     )
     run.began = run.clock.now()
     run.acting = [step for step in plan.steps if step.calls]
@@ -133,7 +137,13 @@ def _write(run: _Run) -> tuple[Outcome, ...]:
             fix = "next: start it, or write the file with --no-wait"
             return run.ended(StepStatus.FAILED, error=f"{told}\n{fix}")
     run.tell("calling", f"WRITE {path}")
-    written = client.write_config(call.arguments for step in run.acting for call in step.calls)
+    numbers = _on_record(run)
+    try:
+        written = client.write_config(call.arguments for step in run.acting for call in step.calls)
+    except ReconcilerError as error:
+        _recorded(run, numbers, error)
+        raise
+    _recorded(run, numbers)
     if not run.options.wait:
         return run.ended(StepStatus.NOT_WAITED, "written")
     told = _await(run, written.entries, _unseen(run.acting))
@@ -148,6 +158,20 @@ def _write(run: _Run) -> tuple[Outcome, ...]:
         where = f"{problem.what} ({problem.fix})"
     error = f"{told}; {where}\nwhy: {_LOG}\nnext: {_next(told)}"
     return run.ended(StepStatus.FAILED, "failed", error)
+
+
+def _on_record(run: _Run) -> list[int]:
+    """The intent of every step's part of the one write, before it is made."""
+    if run.recorder is None:
+        return []
+    return [run.recorder.intent(step.address, call) for step in run.acting for call in step.calls]
+
+
+def _recorded(run: _Run, numbers: Sequence[int], error: ReconcilerError | None = None) -> None:
+    """What came of the one write, for each part of it."""
+    for number in numbers:
+        assert run.recorder is not None
+        run.recorder.outcome(number, error, None)
 
 
 _STOPPED: Final = "stopped"

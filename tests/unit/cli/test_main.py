@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import options
-from reconciler.cli.apply import exit_code
+from reconciler.cli.acting import exit_code
 from reconciler.cli.main import main, with_optional_values
 from reconciler.engine.apply import Applied
 from reconciler.errors import UsageError
