@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -69,6 +70,7 @@ _REASONS: Final = {
     Reason.UNKNOWN: "unknown",
     Reason.COMPUTED: "computed",
 }
+_WORD_ENDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DESTROYS: Final = (Action.DELETE, Action.REPLACE)
 _LABEL: Final = 9  # "callers: ", the widest label of a step
 
@@ -163,7 +165,7 @@ def _as_declared(steps: Sequence[Step]) -> str:
 
 
 def _noun(steps: Iterable[Step]) -> str:
-    kinds = {step.address.kind.lower() for step in steps}
+    kinds = {_WORD_ENDS.sub(" ", step.address.kind).lower() for step in steps}
     return kinds.pop() if len(kinds) == 1 else "resource"
 
 
