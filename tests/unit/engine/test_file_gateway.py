@@ -423,7 +423,7 @@ _WANTED = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_WANTED, min_size=1, max_size=4))
 def test_apply_and_then_the_plan_is_empty_and_nothing_foreign_changes(
     tmp_path_factory: pytest.TempPathFactory, steps: list[dict[str, Any]]
