@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_report, is_ascii, tell, wants_colour, width_of
+from reconciler.cli.output import tell
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def plan(
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     detailed_exitcode: opt.DetailedExitcode = False,
     resend_secrets: opt.Resend = None,
     snapshot: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +10,16 @@ from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.redact import Redactor, shown_body
 from reconciler.report.changes import COLOURS, change_lines
 from reconciler.report.pen import Pen, cells, count, duration
-from reconciler.report.words import DESTROYS, DID, NOUNS, REASONS, SIGNS, WILL, as_declared, totals_line
+from reconciler.report.words import (
+    DESTROYS,
+    REASONS,
+    SIGNS,
+    WILL,
+    as_declared,
+    ending,
+    endings,
+    totals_line,
+)
 from reconciler.values import (
     Action,
     Call,
@@ -189,7 +197,7 @@ def outcome_text(
 def _outcome(outcome: Outcome, pen: Pen, verbose: bool) -> list[str]:
     step = outcome.step
     redactor = Redactor.of(step)
-    sign, style, what = _ending(outcome)
+    sign, style, what = ending(outcome)
     text = pen.clean(f"{step.address} {what}")
     lines = [f"{pen.paint(style, pen.signs(sign))} {pen.paint('bold', text)}"]
     for result in outcome.results:
@@ -213,26 +221,6 @@ def _outcome(outcome: Outcome, pen: Pen, verbose: bool) -> list[str]:
     if outcome.url and step.action is not Action.DELETE:
         lines.append("    " + "url:".ljust(_LABEL) + pen.clean(redactor.text(outcome.url)))
     return lines
-
-
-def _ending(outcome: Outcome) -> tuple[str, str, str]:
-    """Sign, colour and words for how a step ended."""
-    did = DID[outcome.step.action]
-    took = f" in {duration(outcome.seconds)}" if outcome.seconds else ""
-    match outcome.status:
-        case StepStatus.DONE:
-            return "✓", "green", f"{did}{took}"
-        case StepStatus.UNCHANGED:
-            return "✓", "green", "is as declared"
-        case StepStatus.NOT_WAITED:
-            return "…", "yellow", f"is being {did}: not awaited"
-        case StepStatus.REFUSED:
-            return "✗", "red", "refused" if outcome.results else "refused, nothing was sent"
-        case StepStatus.NOT_BEGUN:
-            return "–", "yellow", "stopped halfway" if outcome.results else "not begun"
-        case StepStatus.FAILED:
-            after = f" after {duration(outcome.seconds)}" if outcome.seconds else ""
-            return "✗", "red", f"{NOUNS[outcome.step.action]} failed{after}"
 
 
 _PARTS: Final = {"why: ": "why:", "next: ": "next:"}
@@ -260,17 +248,7 @@ def _explained(outcome: Outcome, redactor: Redactor, pen: Pen) -> list[str]:
 def _outcome_closing(plan: Plan, outcomes: Sequence[Outcome], pen: Pen) -> list[str]:
     unchanged = [outcome.step for outcome in outcomes if outcome.status is StepStatus.UNCHANGED]
     lines = pen.paragraph("", as_declared(unchanged), 0) if unchanged else []
-    done = Counter(o.step.action for o in outcomes if o.status is StepStatus.DONE)
-    ends = Counter(outcome.status for outcome in outcomes)
-    parts = [f"{done[action]} {DID[action]}" for action in Action if done[action]]
-    for status, words in (
-        (StepStatus.NOT_WAITED, "not awaited"),
-        (StepStatus.FAILED, "failed"),
-        (StepStatus.REFUSED, "refused"),
-        (StepStatus.NOT_BEGUN, "not begun"),
-    ):
-        if ends[status]:
-            parts.append(f"{ends[status]} {words}")
+    parts = endings(outcomes)
     planned = sum(len(step.calls) for step in plan.steps)
     made = sum(len(outcome.results) for outcome in outcomes)
     if not parts:

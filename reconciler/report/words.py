@@ -6,10 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reconciler.report.pen import count
-from reconciler.values import Action, Reason, Step
+from reconciler.report.pen import count, duration
+from reconciler.values import Action, Outcome, Reason, Step, StepStatus
 
-__all__ = ["DESTROYS", "DID", "NOUNS", "REASONS", "SIGNS", "WILL", "as_declared", "totals_line"]
+__all__ = [
+    "DESTROYS",
+    "DID",
+    "NOUNS",
+    "REASONS",
+    "SIGNS",
+    "WILL",
+    "as_declared",
+    "ending",
+    "endings",
+    "totals_line",
+]
 
 SIGNS: Final = {
     Action.CREATE: "+",
@@ -90,3 +101,39 @@ def as_declared(steps: Sequence[Step]) -> str:
 def _noun(steps: Iterable[Step]) -> str:
     kinds = {step.address.kind.lower() for step in steps}
     return kinds.pop() if len(kinds) == 1 else "resource"
+
+
+def ending(outcome: Outcome) -> tuple[str, str, str]:
+    """Sign, colour and words for how a step ended."""
+    did = DID[outcome.step.action]
+    took = f" in {duration(outcome.seconds)}" if outcome.seconds else ""
+    match outcome.status:
+        case StepStatus.DONE:
+            return "✓", "green", f"{did}{took}"
+        case StepStatus.UNCHANGED:
+            return "✓", "green", "is as declared"
+        case StepStatus.NOT_WAITED:
+            return "…", "yellow", f"is being {did}: not awaited"
+        case StepStatus.REFUSED:
+            return "✗", "red", "refused" if outcome.results else "refused, nothing was sent"
+        case StepStatus.NOT_BEGUN:
+            return "–", "yellow", "stopped halfway" if outcome.results else "not begun"
+        case StepStatus.FAILED:
+            after = f" after {duration(outcome.seconds)}" if outcome.seconds else ""
+            return "✗", "red", f"{NOUNS[outcome.step.action]} failed{after}"
+
+
+def endings(outcomes: Sequence[Outcome]) -> list[str]:
+    """How many steps ended how: "1 created", "2 failed"."""
+    done = Counter(o.step.action for o in outcomes if o.status is StepStatus.DONE)
+    ends = Counter(outcome.status for outcome in outcomes)
+    parts = [f"{done[action]} {DID[action]}" for action in Action if done[action]]
+    for status, words in (
+        (StepStatus.NOT_WAITED, "not awaited"),
+        (StepStatus.FAILED, "failed"),
+        (StepStatus.REFUSED, "refused"),
+        (StepStatus.NOT_BEGUN, "not begun"),
+    ):
+        if ends[status]:
+            parts.append(f"{ends[status]} {words}")
+    return parts
