@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import (
-    answer,
-    answer_report,
-    is_ascii,
-    live_progress,
-    tell,
-    wants_colour,
-    width_of,
-)
+from reconciler.cli.output import live_progress, tell
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, UsageError
 from reconciler.values import Action, StepStatus
 
@@ -44,7 +37,8 @@ def apply(
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: AutoApprove = False,
     parallelism: Parallelism = 8,
     wait_timeout: WaitTimeout = "45m",
@@ -59,6 +53,7 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
+    reports = Reports.of(output, report, "apply", verbose=verbose)
     read = opt.load_for(target, paths, project, stack, makes_key=True)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
@@ -67,9 +62,7 @@ def apply(
 
         return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=adopt)
 
-    return _act(
-        read, planned, output, auto_approve, parallelism, wait_timeout, no_wait, verbose, check_models
-    )
+    return _act(read, planned, reports, auto_approve, parallelism, wait_timeout, no_wait, check_models)
 
 
 def destroy(
@@ -77,7 +70,8 @@ def destroy(
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: AutoApprove = False,
     parallelism: Parallelism = 8,
     adopt: opt.Adopt = False,
@@ -87,6 +81,7 @@ def destroy(
 
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
+    reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
     read = opt.load_for(target, paths, project, stack, allow_unset=True)
 
@@ -95,22 +90,20 @@ def destroy(
 
         return plan_destroy(read.loaded.resources, snapshot, stack=read.stack, adopt=adopt)
 
-    return _act(read, planned, output, auto_approve, parallelism, "45m", False, verbose, deleting=True)
+    return _act(read, planned, reports, auto_approve, parallelism, "45m", False, deleting=True)
 
 
 def _act(
     read: opt.Input,
     planned: Callable[[Snapshot], Plan],
-    output: opt.Format,
+    reports: Reports,
     auto_approve: bool,
     parallelism: int,
     wait_timeout: str,
     no_wait: bool,
-    verbose: bool,
     check_models: bool = False,
     deleting: bool = False,
 ) -> int:
-    from reconciler.cli.plan import show
     from reconciler.engine.apply import apply as carry_out
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.safety import failures, refusals
@@ -130,11 +123,9 @@ def _act(
             client, resources, target=read.target, taken_at=opt.taken_at(), deleting=deleting
         )
         plan = planned(snapshot)
-        if output is opt.Format.TEXT:
-            show(plan, output, verbose=verbose)
+        reports.announce(plan)
         if refused := refusals(plan) or failures(plan):
-            if output is opt.Format.JSON:
-                show(plan, output)
+            reports.plan(plan, is_announced=True)
             raise refused
         if not plan.is_empty and not auto_approve:
             _ask(plan, describe(read.target, client))
@@ -148,7 +139,7 @@ def _act(
                 progress=progress,
                 stop=stop,
             )
-    _report(applied, output, verbose)
+    reports.outcome(applied)
     return exit_code(applied)
 
 
@@ -165,37 +156,6 @@ def exit_code(applied: Applied) -> int:
     if StepStatus.NOT_WAITED in ended and not left and not applied.unverified:
         return 0
     return 1
-
-
-def _report(applied: Applied, output: opt.Format, verbose: bool) -> None:
-    if output is opt.Format.JSON:
-        from reconciler.report.json import outcome_json
-
-        answer_report(
-            outcome_json(
-                applied.plan,
-                applied.outcomes,
-                converged=applied.converged,
-                remaining=applied.remaining,
-                unverified=applied.unverified,
-            )
-        )
-        return
-    from reconciler.report.text import outcome_text
-
-    answer(
-        outcome_text(
-            applied.plan,
-            applied.outcomes,
-            converged=applied.converged,
-            remaining=applied.remaining,
-            unverified=applied.unverified,
-            colour=wants_colour(sys.stdout),
-            width=width_of(sys.stdout),
-            verbose=verbose,
-            ascii_only=is_ascii(sys.stdout),
-        )
-    )
 
 
 def _ask(plan: Plan, target: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from reconciler import __version__
 from reconciler.cli import apply, auth, emulator, get, init, plan, query, schema, targets, validate
 from reconciler.cli.output import setup_logging, stderr_text
+from reconciler.cli.reports import forget, report_failure
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
 
@@ -85,10 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives the exit code. A traceback from here is our bug, and says so."""
     words = with_optional_values(sys.argv[1:] if arguments is None else arguments)
     convert_only_when_needed()
+    forget()
     try:
         code = app(words, prog_name="reconciler", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ReconcilerError as error:
+        report_failure(error)
         stderr_text(error)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):

@@ -46,6 +46,7 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, refusals
 
+    reports = Reports.of(output, report, "plan", verbose=verbose)
     ahead = opt.read_ahead(target, project) if snapshot is None else None
     if snapshot is not None:
         seen = _replayed(snapshot)
@@ -63,7 +64,7 @@ def plan(
         from reconciler.engine.snapshot import snapshot_to_json
 
         _write(Path(save_snapshot), snapshot_to_json(seen))
-    show(made, output, verbose=verbose)
+    reports.plan(made)
     if refused := refusals(made) or failures(made):
         raise refused
     return 2 if detailed_exitcode and not made.is_empty else 0
@@ -90,26 +91,6 @@ def _live(
             stack=read.stack,
             resend=resend,
             adopt=adopt,
-        )
-
-
-def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
-    """The plan as the command's answer."""
-    if output is opt.Format.JSON:
-        from reconciler.report.json import plan_json
-
-        answer_report(plan_json(made))
-    else:
-        from reconciler.report.text import plan_text
-
-        answer(
-            plan_text(
-                made,
-                colour=wants_colour(sys.stdout),
-                width=width_of(sys.stdout),
-                verbose=verbose,
-                ascii_only=is_ascii(sys.stdout),
-            )
         )
 
 

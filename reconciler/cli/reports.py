@@ -1,12 +1,12 @@
-"""Where reports go: the answer on stdout (``-o``), files beside it (``--report``), a step's summary on GitHub."""
+"""Where reports go: the answer on stdout (``-o``), files (``--report``), a step's summary on GitHub."""
 
 from __future__ import annotations
 
 import enum
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -19,10 +19,10 @@ from reconciler.errors import ReconcilerError, UsageError
 if TYPE_CHECKING:
     from reconciler.engine.apply import Applied
     from reconciler.errors import Problem
-    from reconciler.report.page import Page, Purpose
+    from reconciler.report.page import Page
     from reconciler.values import Plan
 
-__all__ = ["Output", "ReportFormat", "ReportTo", "Reports"]
+__all__ = ["Output", "ReportFormat", "ReportTo", "Reports", "forget", "report_failure"]
 
 
 class ReportFormat(enum.StrEnum):
@@ -56,33 +56,50 @@ _SUMMARY: Final = 900_000
 class Reports:
     """What one run reports, and where to. Made by :meth:`of` before anything is read.
 
-    ``unread``: with ``-o`` other than text and json an error is a report, too, so that what reads stdout or
-    the files finds one; a report is written once.
+    ``purpose``: what the run is for, a Purpose by its word.
     """
 
     output: ReportFormat
     files: tuple[tuple[ReportFormat, Path], ...] = ()
+    purpose: str = "plan"
     verbose: bool = False
-    _reported: bool = field(default=False, init=False)
+    _is_done: bool = field(default=False, init=False)
 
     @classmethod
-    def of(cls, output: ReportFormat, to: list[str] | None = None, *, verbose: bool = False) -> Reports:
-        """Read ``--report`` options. Raises UsageError for a format or a folder that does not exist."""
-        return cls(output, tuple(_destination(text) for text in to or ()), verbose)
+    def of(
+        cls, output: ReportFormat, to: list[str] | None, purpose: str, *, verbose: bool = False
+    ) -> Reports:
+        """Read ``--report`` options; from here on an error of this run is reported, too.
 
-    def plan(self, plan: Plan, *, purpose: Purpose | None = None) -> None:
-        """A plan (or, by ``purpose``, a check of drift) as the answer, and in the files."""
-        self.plans([plan], purpose=purpose)
+        Raises UsageError for a format or a folder that does not exist.
+        """
+        global _asked
+        _asked = cls(output, tuple(_destination(text) for text in to or ()), purpose, verbose)
+        return _asked
 
-    def plans(self, plans: Sequence[Plan], *, purpose: Purpose | None = None) -> None:
-        """Several plans in one report, for formats that can hold several; text and JSON one after another."""
+    def announce(self, plan: Plan) -> None:
+        """A plan before it is carried out, for outputs that people read as they grow."""
+        if self.output is ReportFormat.TEXT:
+            answer(self._plan_text(plan, True))
+        elif self.output is ReportFormat.GITHUB:
+            from reconciler.report.github import guarded
+
+            answer(guarded(redacted(self._plan_text(plan, True))))
+
+    def plan(self, plan: Plan, *, is_announced: bool = False) -> None:
+        """A plan (in a drift check: what drifted) as the answer, and in the files."""
+        self.plans([plan], is_announced=is_announced)
+
+    def plans(self, plans: Sequence[Plan], *, is_announced: bool = False) -> None:
+        """Several plans in one report; as JSON a list of them."""
         from reconciler.report.page import Purpose, page_of_plan
 
-        why = purpose or Purpose.PLAN
+        drift = Purpose.DRIFT if self.purpose == Purpose.DRIFT else Purpose.PLAN
         self._report(
-            lambda: [page_of_plan(plan, purpose=why, known=known()) for plan in plans],
+            lambda: [page_of_plan(plan, purpose=drift, known=known()) for plan in plans],
             lambda on_terminal: "\n".join(self._plan_text(plan, on_terminal) for plan in plans),
             lambda: _plans_json(plans),
+            is_announced,
         )
 
     def outcome(self, applied: Applied) -> None:
@@ -93,9 +110,7 @@ class Reports:
             lambda: _outcome_json(applied),
         )
 
-    def checked(
-        self, warnings: Sequence[Problem], valid: str, text: str, content: Callable[[], Any]
-    ) -> None:
+    def checked(self, warnings: Sequence[Problem], valid: str, text: str, content: Callable[[], Any]) -> None:
         """Manifests that are right, in words: ``valid`` as a headline, ``text`` as the answer."""
         from reconciler.report.endings import page_of_problems
 
@@ -105,23 +120,24 @@ class Reports:
             content,
         )
 
-    @contextmanager
-    def on_failure(self, purpose: str) -> Iterator[None]:
-        """An error is reported where a report was asked for and none was made yet; then it goes its way."""
-        try:
-            yield
-        except ReconcilerError as error:
-            if not self._reported:
-                self._failed(error, purpose)
-            raise
+    def failed(self, error: ReconcilerError) -> None:
+        """An error, where there is no report yet: what reads one shall not find an old one, or none.
 
-    def _failed(self, error: ReconcilerError, purpose: str) -> None:
+        Not as JSON: that has a schema, which knows no errors.
+        """
         from reconciler.report.endings import page_of_error
         from reconciler.report.page import Purpose
 
-        pages = [page_of_error(error, purpose=Purpose(purpose), known=known())]
+        if self._is_done:
+            return
+        self._is_done = True
+        pages = [page_of_error(error, purpose=Purpose(self.purpose), known=known())]
         for form, path in self.files:
-            if form not in _SPOKEN:
+            if form is ReportFormat.TEXT:
+                from reconciler.report.text import error_text
+
+                _write(path, error_text(error, redactor=known()))
+            elif form is not ReportFormat.JSON:
                 _write(path, _rendered(form, pages))
         if self.output not in _SPOKEN:
             self._answer_pages(pages)
@@ -132,8 +148,9 @@ class Reports:
         pages: Callable[[], list[Page]],
         text: Callable[[bool], str],
         content: Callable[[], Any],
+        is_announced: bool = False,
     ) -> None:
-        self._reported = True
+        self._is_done = True
         made = pages() if any(form not in _SPOKEN for form in self._formats()) else []
         for form, path in self.files:
             if form is ReportFormat.TEXT:
@@ -146,13 +163,15 @@ class Reports:
                 _write(path, _rendered(form, made))
         match self.output:
             case ReportFormat.TEXT:
-                answer(text(True))
+                if not is_announced:
+                    answer(text(True))
             case ReportFormat.JSON:
                 answer_report(content())
             case ReportFormat.GITHUB:
-                from reconciler.report.github import guarded
+                if not is_announced:
+                    from reconciler.report.github import guarded
 
-                answer(guarded(redacted(text(True))))
+                    answer(guarded(redacted(text(True))))
                 self._answer_pages(made)
             case _:
                 self._answer_pages(made)
@@ -193,6 +212,22 @@ class Reports:
             verbose=self.verbose,
             **_terminal(on_terminal),
         )
+
+
+_asked: Reports | None = None
+
+
+def forget() -> None:
+    """A new run begins: what an earlier one of this process asked for is of no concern."""
+    global _asked
+    _asked = None
+
+
+def report_failure(error: ReconcilerError) -> None:
+    """An error ends the run: it goes where the run's reports go. Never raises."""
+    if _asked is not None:
+        with suppress(ReconcilerError):
+            _asked.failed(error)
 
 
 _SPOKEN: Final = (ReportFormat.TEXT, ReportFormat.JSON)
@@ -288,4 +323,6 @@ def _write(path: Path, text: str) -> None:
     try:
         write_whole(path, text)
     except OSError as error:
-        raise UsageError(f"the report cannot be written: {error.strerror or error}", where=str(path)) from error
+        raise UsageError(
+            f"the report cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
