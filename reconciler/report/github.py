@@ -46,7 +46,7 @@ def guarded(text: str) -> str:
 
 def _lines(command: str, item: Item, page: Page) -> Iterable[str]:
     """One annotation for each change that has a line of its own; what fails says why, once."""
-    own = [change for change in item.changes if change.file and change.line]
+    own = item.placed
     if not own or (item.fails and item.told):
         told = "\n".join(f"{label}: {text}" for label, text in item.told)
         changes = "\n".join(change.sentence for change in item.changes)

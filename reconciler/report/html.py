@@ -28,6 +28,7 @@ _NAMES: Final = {
     "not_waited": "not awaited",
     "not_begun": "not begun",
 }
+_BAD: Final = ("refused", "error", "where", "why", "next")
 _CLASSES: Final = {"+": "added", "-": "removed", "±": "forced"}
 
 
@@ -39,6 +40,7 @@ def html(pages: Page | Sequence[Page]) -> str:
         version=__version__,
         names=_NAMES,
         classes=_CLASSES,
+        bad=_BAD,
         totals=_total,
         spoken=_spoken,
         number_of=_number,

@@ -76,7 +76,7 @@ def _head(page: Page) -> str:
     about = [(label, name) for label, name in (("stack", page.stack), ("target", page.target)) if name]
     if about:
         lines += [" · ".join(f"{label} {_code(name, _NAME)}" for label, name in about), ""]
-    if worst := [item for item in page.items if item.level is Level.ERROR]:
+    if worst := [item for item in page.items if item.level is Level.ERROR and item.kind]:
         lines += ["> [!CAUTION]", f"> {_named('Needs a decision', worst)}", ""]
     if ends := [item for item in page.items if item.level is Level.WARNING and item.what in _ENDS]:
         lines += ["> [!WARNING]", f"> {_named('Deletes what is live', ends)}", ""]
@@ -102,7 +102,8 @@ def _table(items: Sequence[Item], budget: int) -> str:
     for at, item in enumerate(items):
         changes = count(len(item.changes), "change") if item.changes else ""
         cells = [_code(item.sign, 3) if item.sign else "", _code(item.address, _NAME), _ending(item, changes)]
-        row = f"| {' | '.join(cells)} | {_code(item.place, _PLACE) if item.place else ''} |\n"
+        place = _code(item.place, _PLACE) if item.place and item.kind else ""
+        row = f"| {' | '.join(cells)} | {place} |\n"
         if used + _size(row) > budget:
             return f"{text}\n… and {len(items) - at:,} more.\n\n"
         text += row

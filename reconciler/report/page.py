@@ -60,7 +60,7 @@ class Change:
     @property
     def sentence(self) -> str:
         """The change on one line, with its path."""
-        text = f"{self.text} {' '.join(self.below)}" if self.below else self.text
+        text = " ".join(" ".join((self.text, *self.below)).split())
         return f"{text} ({self.path})" if self.path else text
 
 
@@ -98,6 +98,13 @@ class Item:
     def title(self) -> str:
         """Address and ending."""
         return f"{self.address} {self.ending}".strip()
+
+    @property
+    def placed(self) -> tuple[Change, ...]:
+        """The changes that are told at a line of their own: of what is new, its first line tells all."""
+        if self.what == Action.CREATE:
+            return ()
+        return tuple(change for change in self.changes if change.file and change.line)
 
     @property
     def place(self) -> str:

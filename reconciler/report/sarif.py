@@ -91,17 +91,17 @@ def _name(rule: str) -> str:
 def _results(item: Item, page: Page) -> Iterable[dict[str, Any]]:
     """One result for each change that has a place of its own, else one for the item."""
     rule = f"{page.purpose}/{item.what}"
-    if (item.fails and item.told) or not any(change.file for change in item.changes):
+    if not item.placed or (item.fails and item.told):
         yield _result(rule, item, None)
-    if not (item.fails and item.told):
-        for change in item.changes:
-            if change.file:
-                yield _result(rule, item, change)
+        return
+    for change in item.placed:
+        yield _result(rule, item, change)
 
 
 def _result(rule: str, item: Item, change: Change | None) -> dict[str, Any]:
     if change is None:
-        told = [f"{label}: {text}" for label, text in item.told]
+        told = [change.sentence for change in item.changes]
+        told += [f"{label}: {text}" for label, text in item.told]
         message = "\n".join([item.title, *told])
         file, line, column, key = item.file, item.line, item.column, item.title
     else:
