@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import apply, auth, emulator, get, init, plan, query, schema, targets, validate
+from reconciler.cli import apply, auth, emulator, fmt, get, init, plan, query, schema, targets, validate
 from reconciler.cli.output import setup_logging, stderr_text
 from reconciler.cli.reports import forget, report_failure
 from reconciler.cli.startup import convert_only_when_needed
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
+app.command(name="fmt")(fmt.fmt)
 app.command(name="plan")(plan.plan)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
