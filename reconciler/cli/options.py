@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adopt",
+    "AllowCommands",
     "CheckModels",
+    "ConfigPath",
     "DetailedExitcode",
     "Format",
     "Input",
@@ -70,8 +72,18 @@ Target = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Where to: databricks, databricks://PROFILE, local, local:PATH. Left out: reconciler.yaml's, "
-        "else $MLFLOW_DEPLOYMENTS_TARGET.",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
+        "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
+        show_default=False,
+    ),
+]
+ConfigPath = Annotated[
+    str | None,
+    typer.Option(
+        "--config-path",
+        metavar="FILE",
+        help="The file that an http(s):// gateway serves: it is written, then. Left out: reconciler.yaml's, "
+        "else $MLFLOW_GATEWAY_CONFIG.",
         show_default=False,
     ),
 ]
@@ -100,6 +112,15 @@ Adopt = Annotated[
     bool,
     typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
 ]
+AllowCommands = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-commands/--no-allow-commands",
+        help="Run the programs of ${cmd:…} in manifests, or do not. Left out: as reconciler.yaml says, "
+        "else not.",
+        show_default=False,
+    ),
+]
 CheckModels = Annotated[
     bool,
     typer.Option(
@@ -117,6 +138,7 @@ class Input:
     project: Project | None
     stack: str
     target: str = ""
+    config_path: str = ""
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -125,9 +147,18 @@ class Input:
 
 
 def load(
-    paths: list[str] | None, project_file: str | None, stack: str | None = None, *, allow_unset: bool = False
+    paths: list[str] | None,
+    project_file: str | None,
+    stack: str | None = None,
+    *,
+    allow_unset: bool = False,
+    allow_commands: bool | None = None,
+    needs_secrets: bool = True,
 ) -> Input:
     """Read the project file and the manifests; from here on every output masks their secrets.
+
+    ``allow_commands``: run the commands of manifests, None as the project file says. ``needs_secrets``: when
+    not, no command is run.
 
     Raises ManifestError with all problems, UsageError when there is nothing to read.
     """
@@ -144,7 +175,14 @@ def load(
             )
         named = ["manifests"]
     root = project.root if project else Path.cwd()
-    loaded = load_documents(named, environ=os.environ, root=root, allow_unset=allow_unset)
+    is_allowed = bool(project and project.allow_commands) if allow_commands is None else allow_commands
+    loaded = load_documents(
+        named,
+        environ=os.environ,
+        root=root,
+        allow_unset=allow_unset,
+        commands="skip" if not needs_secrets else "run" if is_allowed else "refuse",
+    )
     know(loaded.secrets)
     return Input(loaded, project, stack or (project.stack if project and project.stack else ""))
 
@@ -156,24 +194,41 @@ def load_for(
     stack: str | None,
     *,
     allow_unset: bool = False,
+    allow_commands: bool | None = None,
     makes_key: bool = False,
     is_told: bool = False,
+    config_path: str | None = None,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
-    fingerprints is made when there is none. ``is_told``: the target has been named already.
+    """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
+    be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
+    is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
-    target = find_target(target_option, _project(project_file))
+    project = _project(project_file)
+    target = find_target(target_option, project)
+    config = find_config(config_path, target, project)
     try:
-        read = load(paths, project_file, stack, allow_unset=allow_unset)
-        key = _seal_key(read.loaded.resources, makes_key)
-        fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
+        # A gateway with a file looks its credentials up by itself: they need not be known here.
+        allow_unset = allow_unset or bool(config)
+        read = load(
+            paths,
+            project_file,
+            stack,
+            allow_unset=allow_unset,
+            allow_commands=allow_commands,
+            needs_secrets=not allow_unset,
+        )
+        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        fitting = for_target(
+            target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config
+        )
     except UserError:
         if not is_told:
             tell(f"target: {target}")
         raise
-    return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+    loaded = replace(read.loaded, resources=fitting)
+    return replace(read, loaded=loaded, target=target, config_path=config)
 
 
 def read_ahead(target_option: str | None, project_file: str | None) -> Any:
@@ -237,6 +292,19 @@ def find_target(option: str | None, project: Project | None) -> str:
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
     return target
+
+
+def find_config(option: str | None, target: str, project: Project | None) -> str:
+    """The file that the target's gateway serves: the option, else the project file's, else the environment's
+    (mlflow's own variable); "" for another target. Raises UsageError for an option that means nothing."""
+    if not target.startswith(("http://", "https://")):
+        if option:
+            raise UsageError(
+                f"--config-path goes with a gateway that serves a file, and the target is {target}",
+                fix="leave it out, or name the gateway: --target http://HOST:PORT",
+            )
+        return ""
+    return option or (project.config_path if project else "") or os.environ.get("MLFLOW_GATEWAY_CONFIG", "")
 
 
 def project_of(project_file: str | None) -> Project | None:

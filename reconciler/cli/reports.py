@@ -86,11 +86,14 @@ class Reports:
 
             answer(guarded(redacted(self._plan_text(plan, True))))
 
-    def plan(self, plan: Plan, *, is_announced: bool = False) -> None:
-        """A plan (in a drift check: what drifted) as the answer, and in the files."""
-        self.plans([plan], is_announced=is_announced)
+    def plan(self, plan: Plan, *, is_announced: bool = False, is_answered: bool = False) -> None:
+        """A plan (in a drift check: what drifted) as the answer, and in the files.
 
-    def plans(self, plans: Sequence[Plan], *, is_announced: bool = False) -> None:
+        ``is_announced``: people have read its text already; ``is_answered``: stdout has its answer.
+        """
+        self.plans([plan], is_announced=is_announced, is_answered=is_answered)
+
+    def plans(self, plans: Sequence[Plan], *, is_announced: bool = False, is_answered: bool = False) -> None:
         """Several plans in one report; as JSON a list of them."""
         from reconciler.report.page import Purpose, page_of_plan
 
@@ -99,7 +102,8 @@ class Reports:
             lambda: [page_of_plan(plan, purpose=drift, known=known()) for plan in plans],
             lambda on_terminal: "\n".join(self._plan_text(plan, on_terminal) for plan in plans),
             lambda: _plans_json(plans),
-            is_announced,
+            is_announced=is_announced,
+            is_answered=is_answered,
         )
 
     def outcome(self, applied: Applied) -> None:
@@ -148,7 +152,9 @@ class Reports:
         pages: Callable[[], list[Page]],
         text: Callable[[bool], str],
         content: Callable[[], Any],
+        *,
         is_announced: bool = False,
+        is_answered: bool = False,
     ) -> None:
         self._is_done = True
         made = pages() if any(form not in _SPOKEN for form in self._formats()) else []
@@ -161,6 +167,13 @@ class Reports:
                 _write(path, dumps(content()) + "\n")
             else:
                 _write(path, _rendered(form, made))
+        if not is_answered:
+            self._answer(text, content, made, is_announced)
+        self._summarise(made)
+
+    def _answer(
+        self, text: Callable[[bool], str], content: Callable[[], Any], made: list[Page], is_announced: bool
+    ) -> None:
         match self.output:
             case ReportFormat.TEXT:
                 if not is_announced:
@@ -175,7 +188,6 @@ class Reports:
                 self._answer_pages(made)
             case _:
                 self._answer_pages(made)
-        self._summarise(made)
 
     def _formats(self) -> list[ReportFormat]:
         return [self.output, *(form for form, _ in self.files)]

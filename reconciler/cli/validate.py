@@ -25,10 +25,13 @@ def validate(
         ),
     ] = False,
 ) -> int:
-    """Check manifests against the schemas and each other; report every problem of every file at once."""
+    """Check manifests against the schemas and each other; report every problem of every file at once.
+
+    No server is asked, and no command is run.
+    """
     reports = Reports.of(output, report, "check")
     try:
-        read = opt.load(paths, project, allow_unset=allow_unset)
+        read = opt.load(paths, project, allow_unset=allow_unset, needs_secrets=False)
     except ManifestError as error:
         if output is ReportFormat.JSON:
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})

@@ -13,6 +13,7 @@ from reconciler import schema
 from reconciler.errors import ManifestError, Problem
 from reconciler.manifest import text
 from reconciler.manifest.checks import check, unknown_fields
+from reconciler.manifest.commands import Mode
 from reconciler.manifest.files import Found, find
 from reconciler.manifest.judge import schema_problems
 from reconciler.manifest.positions import Document, Parts
@@ -51,6 +52,7 @@ def load(
     environ: Mapping[str, str],
     root: Path,
     allow_unset: bool = False,
+    commands: Mode = "refuse",
     stdin: BinaryIO | None = None,
 ) -> Loaded:
     """Read, resolve and check manifests. Raises ManifestError with all problems of all files.
@@ -58,10 +60,11 @@ def load(
     ``paths``: files, folders, or ``-`` for the standard input (``stdin``, else the process's own).
     ``environ``: what ``${env:NAME}`` may name. ``root``: the project's folder; ``${file:path}`` stays inside
     of it or of the manifest's own folder. ``allow_unset``: variables that are not set and files that are
-    missing are no problems; a placeholder Secret stands for their values, for checks only.
+    missing are no problems; a placeholder Secret stands for their values, for checks only. ``commands``:
+    whether ``${cmd:command}`` may run one; skipped, the same placeholder stands for its value.
     """
     files, problems = find(paths)
-    load = _Load(Resolver(environ, root, allow_unset=allow_unset))
+    load = _Load(Resolver(environ, root, allow_unset=allow_unset, commands=commands))
     for file in files:
         load.file(file, root, stdin)
     problems += load.problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ class Project:
 
     ``target``: "" when it names none. ``manifests``: paths for :func:`reconciler.manifest.load`, made
     relative to where the project file was looked for from; empty when it names none. ``root``: its folder.
+    ``config_path``: the file that the target's gateway serves, "" when it names none; relative likewise.
+    ``allow_commands``: manifests may hold ``${cmd:command}``.
+    ``limits``: as they are written (``max_deletes``, ``max_changes``, ``writes``), those that are.
     """
 
     stack: str
@@ -37,6 +40,9 @@ class Project:
     manifests: tuple[str, ...]
     root: Path
     source: Source
+    config_path: str = ""
+    allow_commands: bool = False
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_project(cwd: Path) -> Path | None:
@@ -103,4 +109,7 @@ def _project(document: Document, path: Path) -> Project:
         manifests=tuple(str(folder / manifest) for manifest in value.get("manifests", ())),
         root=folder,
         source=Source(document.file, document.line, document.column),
+        config_path=str(folder / value["config_path"]) if "config_path" in value else "",
+        allow_commands=value.get("allow_commands", False),
+        limits={name: str(limit) for name, limit in (value.get("limits") or {}).items()},
     )

@@ -198,8 +198,7 @@ def _headline(plan: Plan, is_drift: bool) -> str:
     if is_drift:
         fields = sum(len(step.changes) for step in plan.steps)
         return f"Drift: {', '.join(parts)} ({count(fields, 'field')} differ{'s' if fields == 1 else ''})"
-    calls = sum(len(step.calls) for step in plan.steps)
-    return f"{', '.join(parts)}; {count(calls, 'write call')}"
+    return f"{', '.join(parts)}; {count(plan.write_calls, 'write call')}"
 
 
 def _is_refused(step: Step) -> bool:
