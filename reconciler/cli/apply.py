@@ -12,6 +12,7 @@ from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
 from reconciler.cli.plan_files import From, apply_file, is_plan_file
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def apply(
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     max_deletes: act_opt.MaxDeletes = None,
     max_changes: act_opt.MaxChanges = None,
@@ -61,8 +63,7 @@ def apply(
     """
     how = How(
         "apply",
-        output,
-        verbose,
+        Reports.of(output, report, "apply", verbose=verbose),
         auto_approve,
         parallelism,
         wait_timeout,
@@ -118,7 +119,8 @@ def destroy(
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     max_deletes: act_opt.MaxDeletes = None,
     parallelism: act_opt.Parallelism = 8,
@@ -134,6 +136,7 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own. Deletes
     without a limit, unless --max-deletes sets one.
     """
+    reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
     read = opt.load_for(target, paths, project, stack, allow_unset=True, config_path=config_path)
 
@@ -144,8 +147,7 @@ def destroy(
 
     how = How(
         "destroy",
-        output,
-        verbose,
+        reports,
         auto_approve,
         parallelism,
         max_deletes=max_deletes,
