@@ -268,8 +268,9 @@ def _stopping(stop: threading.Event, journal: Journal) -> Iterator[None]:
     def asked(number: int, frame: Any) -> None:
         if stop.is_set():
             flying = sum(1 for call in journal.calls if call.is_in_doubt)
-            tell(f"stopped now; calls in flight: {flying}. The next run reads what came of them")
-            sys.stdout.flush()
+            # Past every lock and buffer: the first signal's own words may still be on their way.
+            text = f"stopped now; calls in flight: {flying}. The next run reads what came of them\n"
+            os.write(2, text.encode())
             os._exit(128 + number)
         stop.set()
         tell("stopping: calls in flight are finished, no more are begun; once more stops now")

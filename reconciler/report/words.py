@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -98,8 +99,11 @@ def as_declared(steps: Sequence[Step]) -> str:
     return " ".join(sentences)
 
 
+_WORD_ENDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
 def _noun(steps: Iterable[Step]) -> str:
-    kinds = {step.address.kind.lower() for step in steps}
+    kinds = {_WORD_ENDS.sub(" ", step.address.kind).lower() for step in steps}
     return kinds.pop() if len(kinds) == 1 else "resource"
 
 
