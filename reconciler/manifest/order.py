@@ -222,8 +222,8 @@ def _move_lines(node: Any, places: list[int], page: _Page) -> None:
 
 
 def _beside_dash(above: str, column: int) -> str:
-    """Comments that come to stand above an item's dash: at its column, else they could be read as the end of a
-    text in the item before. What they lose at their beginning is made up for at their end, and tidied away.
+    """Comments that come to stand above an item's dash: at its column, else they could be read as the end of
+    a text in the item before. What they lose at their beginning comes at their end, and is tidied away.
     """
 
     def moved(found: re.Match[str]) -> str:
