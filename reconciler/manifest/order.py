@@ -213,10 +213,23 @@ def _move_lines(node: Any, places: list[int], page: _Page) -> None:
         above = end
     moved = [pieces[at] for at in places]
     _keep_gap(moved[0], pieces[0])
+    if prefix.strip() and moved[0].above:
+        moved[0].above = _beside_dash(moved[0].above, prefix.index("-"))
     parts = [moved[0].above, prefix, moved[0].body]
     for piece in moved[1:]:
         parts += [piece.above, " " * column, piece.body]
     page.signs[page.begin(top) : page.begin(above)] = list("".join(parts))
+
+
+def _beside_dash(above: str, column: int) -> str:
+    """Comments that come to stand above an item's dash: at its column, else they could be read as the end of
+    a text in the item before. What they lose at their beginning comes at their end, and is tidied away.
+    """
+
+    def moved(found: re.Match[str]) -> str:
+        return " " * column + found[2] + " " * (len(found[1]) - column)
+
+    return re.sub(r"^([ \t]*)(#[^\r\n]*)", moved, above, flags=re.MULTILINE)
 
 
 def _keep_gap(new_first: _Piece, old_first: _Piece) -> None:

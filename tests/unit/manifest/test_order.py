@@ -83,6 +83,26 @@ def test_fields_stand_in_the_schema_s_order_and_comments_go_with_them() -> None:
         """)
 
 
+def test_a_comment_above_an_item_s_first_field_stands_at_the_dash() -> None:
+    spec = """\
+spec:
+  config:
+    served_entities:
+      - entity_version: |
+          text
+{first}
+"""
+    before = """\
+      - entity_name: a
+        # The name.
+        name: b"""
+    after = """\
+      # The name.
+      - name: b
+        entity_name: a"""
+    assert ordered(_HEAD + spec.format(first=before)) == _HEAD + spec.format(first=after)
+
+
 def test_json_is_put_in_order_too() -> None:
     before = '{\n  "kind": "Endpoint",\n  "spec": {"tags": {"b": 1, "a": 2}},\n  "apiVersion": "x"\n}\n'
     after = '{\n  "apiVersion": "x",\n  "kind": "Endpoint",\n  "spec": {"tags": {"b": 1, "a": 2}}\n}\n'
