@@ -23,7 +23,7 @@ __all__ = ["write"]
 
 
 def read(target: str, **limits: str) -> options.Input:
-    project = Project("s", target, (), Path(), Source("reconciler.yaml", 1), limits)
+    project = Project("s", target, (), Path(), Source("reconciler.yaml", 1), limits=limits)
     return options.Input(Loaded(()), project, "s", target)
 
 
