@@ -220,7 +220,8 @@ method = words[words.index("--method") + 1] if "--method" in words else "GET"
 path = next(word for word in words if word.startswith("repos/octo/shop/issues/"))
 if method == "GET":
     assert path.endswith("/7/comments") and "--paginate" in words
-    assert "env.MARKER" in words[words.index("--jq") + 1]
+    wanted = '.[] | select(.user.type == "Bot" and (.body | startswith(env.MARKER))) | .id'
+    assert words[words.index("--jq") + 1] == wanted
     for one in comments:
         if one["user"]["type"] == "Bot" and one["body"].startswith(os.environ["MARKER"]):
             print(one["id"])

@@ -9,7 +9,8 @@ import pytest
 from lxml import etree
 
 from reconciler.cli.main import main
-from reconciler.cli.reports import ReportFormat
+from reconciler.cli.reports import ReportFormat, Reports
+from reconciler.values import Action, Address, Plan, Step
 
 _MANIFEST = """\
 apiVersion: reconciler/v1
@@ -124,6 +125,22 @@ def test_validate_reports_problems(folder: Path, capsys: pytest.CaptureFixture[s
     (folder / "manifests" / "e.yaml").write_text(_MANIFEST.replace("tags", "tagz"))
     assert main(["validate", "-o", "sarif"]) == 1
     assert json.loads(capsys.readouterr().out)["runs"][0]["results"][0]["ruleId"] == "check/unknown-field"
+
+
+def test_in_a_check_of_drift_what_differs_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    step = Step(Address("Endpoint", "e"), Action.UPDATE)
+    for purpose, failures in (("plan", "0"), ("drift", "1")):
+        Reports.of(ReportFormat.JUNIT, None, purpose).plan(Plan("t", (step,)))
+        root = etree.fromstring(capsys.readouterr().out.encode())
+        assert (root.get("name"), root.get("failures")) == (f"reconciler {purpose}", failures)
+
+
+def test_several_plans_are_one_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plans = [Plan("dev", ()), Plan("prod", (Step(Address("Endpoint", "e"), Action.DELETE),))]
+    Reports.of(ReportFormat.JUNIT, ["json=out.json"], "plan").plans(plans)
+    names = etree.fromstring(capsys.readouterr().out.encode()).xpath("testsuite/@name")
+    assert names == ["reconciler plan dev", "reconciler plan prod"]
+    assert [one["target"] for one in json.loads((folder / "out.json").read_text())] == ["dev", "prod"]
 
 
 def test_what_an_earlier_run_asked_for_is_forgotten(folder: Path) -> None:

@@ -92,7 +92,8 @@ ALL = (PAGE, DRIFT, ENDED, CONVERGED, WRONG, UNREADABLE, NOTHING, EMPTY)
 
 MARKUP = (
     "<script>alert(1)</script>", "</code>", "</details>", "</summary>", "-->", "<!--", "]]>",
-    "<img src=x onerror=a>", "&lt;b&gt;", "`", "```", "````", "|", "\\|", "@octocat", "#1", "org/repo#1",
+    "<img src=x onerror=a>", "&lt;b&gt;", "`", "```", "````",
+    "a\n```\n<b>x</b>", "|", "\\|", "@octocat", "#1", "org/repo#1",
     "[a](http://evil)", "![a](b)",
     "**", "__", "~~", "www.evil.example", "https://evil.example", ":tada:", "\n", "\n\n# head", "::error::x",
     "##[add-mask]x", "::stop-commands::x", "%0A::warning::x", "{{ 7 * 7 }}", "{% raw %}", "\"", "'",

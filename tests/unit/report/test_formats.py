@@ -261,6 +261,14 @@ def test_junit_is_never_without_a_test() -> None:
     assert list(cases(EMPTY).values()) == ["passed"]
 
 
+@pytest.mark.parametrize("text", MARKUP)
+def test_no_sign_breaks_a_format_for_machines(text: str) -> None:
+    pages = hostile_pages(text)
+    judge_of_junit().assertValid(etree.fromstring(junit(pages).encode()))
+    judge_of_sarif().validate(json.loads(sarif(pages)))
+    assert all(_COMMAND.fullmatch(line) for line in github(pages).split("\n")[:-1])
+
+
 @settings(max_examples=60, deadline=None)
 @given(hostile)
 def test_junit_stays_valid_whatever_is_in_it(text: str) -> None:
