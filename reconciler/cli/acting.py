@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import options as opt
 from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
-from reconciler.cli.output import live_progress, tell
+from reconciler.cli.output import everything_known, live_progress, tell
 from reconciler.cli.recording import home, recording, runs_folder, write_receipt
 from reconciler.cli.reports import ReportFormat, Reports
 from reconciler.errors import RefusedError, UsageError
@@ -232,7 +232,9 @@ def _carry_out(
             converged=applied.converged,
             unverified=applied.unverified,
             left=sum(len(o.not_begun) for o in applied.outcomes),
-            after=snapshot_to_json(applied.after, salt=salt) if applied.after and journal.path else None,
+            after=everything_known().value(snapshot_to_json(applied.after, salt=salt))
+            if applied.after and journal.path
+            else None,
         )
         if journal.trouble:
             tell(f"warning: {journal.trouble}")

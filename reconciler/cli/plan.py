@@ -13,7 +13,7 @@ import typer
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
-from reconciler.cli.output import answer, answer_report, tell
+from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.plan_files import From
 from reconciler.cli.recording import home
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
@@ -119,7 +119,7 @@ def plan(
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
-        _write(Path(save_snapshot), snapshot_to_json(seen))
+        _write(Path(save_snapshot), everything_known().value(snapshot_to_json(seen)))
     if since is not None:
         since.tell(seen, again, host, made, output)
     reports.plan(made, is_answered=since is not None and output is ReportFormat.JSON)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_report, tell
+from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, StaleError, UsageError
 from reconciler.redact import control
@@ -87,7 +87,6 @@ def save(
 
     from reconciler import __version__
     from reconciler.engine.plan_file import masked_snapshot, plan_file_json
-    from reconciler.redact import Redactor
     from reconciler.report.json import plan_json
 
     if "-" in paths:
@@ -109,7 +108,7 @@ def save(
         project=project,
         resend=resend if isinstance(resend, bool) else [str(address) for address in resend],
         adopt=adopt,
-        redactor=Redactor(read.loaded.secrets),
+        redactor=everything_known(),
         key=os.environ.get(KEY_VARIABLE, ""),
     )
     write_json(Path(out), content, "plan file")
@@ -198,7 +197,6 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
     """Carry out a plan file, if its ground is as it was. Gives the exit code."""
     from reconciler.cli.acting import act
     from reconciler.engine.planner import make_plan
-    from reconciler.redact import Redactor
 
     found = opened(path)
     file = found.file
@@ -216,7 +214,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         from reconciler.engine.plan_file import stale
 
         _same_target(found, read, getattr(client, "host", "") or "")
-        moved = moved_since(file, read, snapshot, again, Redactor(read.loaded.secrets))
+        moved = moved_since(file, read, snapshot, again, everything_known())
         if moved and not skip_stale:
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
@@ -263,7 +261,6 @@ def rebase(
     path: str, given: From
 ) -> tuple[PlanFile, opt.Input, Callable[[Snapshot, Again, str], tuple[Moved, ...]]]:
     """What a plan file was made of, and how to hold it against a new reading."""
-    from reconciler.redact import Redactor
 
     found = opened(path)
     if found.problem:
@@ -272,7 +269,7 @@ def rebase(
 
     def compare(snapshot: Snapshot, again: Again, host: str) -> tuple[Moved, ...]:
         _same_target(found, read, host)
-        return moved_since(found.file, read, snapshot, again, Redactor(read.loaded.secrets))
+        return moved_since(found.file, read, snapshot, again, everything_known())
 
     return found.file, read, compare
 

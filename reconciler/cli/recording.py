@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import tell
+from reconciler.cli.output import everything_known, tell
 from reconciler.values import Action
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ def recording(
     from reconciler.engine.journal import Journal, now
     from reconciler.engine.lock import Holder
     from reconciler.engine.snapshot import snapshot_to_json, with_grants
-    from reconciler.redact import Redactor
     from reconciler.report.json import plan_json
 
-    redactor = Redactor(read.loaded.secrets)
+    redactor = everything_known()
     if folder is None or plan.is_empty:
         yield Journal(None, {}, redactor)
         return
@@ -82,7 +81,7 @@ def recording(
         "machine": me.machine,
         "files": list(read.loaded.files),
         **facts,
-        "plan": told,
+        "plan": redactor.value(told),
         "before": redactor.value(snapshot_to_json(before, salt=salt)),
     }
     with Journal(folder / f"{run}.jsonl", header, redactor) as journal:
@@ -101,7 +100,6 @@ def write_receipt(
     from reconciler.cli.plan_files import KEY_VARIABLE, write_json
     from reconciler.engine.journal import now
     from reconciler.engine.receipt import receipt_json
-    from reconciler.redact import Redactor
     from reconciler.report.json import plan_json
 
     proof = applied.remaining or (applied.plan if applied.plan.is_empty else None)
@@ -122,7 +120,7 @@ def write_receipt(
             "ended_at": now(),
             **facts,
         },
-        redactor=Redactor(read.loaded.secrets),
+        redactor=everything_known(),
         key=os.environ.get(KEY_VARIABLE, ""),
     )
     write_json(Path(path), content, "receipt")
