@@ -18,6 +18,7 @@ from reconciler.cli.output import (
     answer_report,
     is_ascii,
     live_progress,
+    sum_up,
     tell,
     wants_colour,
     width_of,
@@ -39,8 +40,13 @@ NoWait = Annotated[
 ]
 
 
+@opt.each_environment(stops=True)
 def apply(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
@@ -59,7 +65,8 @@ def apply(
     Before each write the endpoint is read again, and left alone if it changed since the plan. At the end what
     was touched is read and planned again: "converged", or the fields that did not stick (exit 1).
     """
-    read = opt.load_for(target, paths, project, stack, makes_key=True)
+    scope = opt.Scope.of(environment, select, exclude)
+    read = opt.load_for(target, paths, project, stack, scope=scope, makes_key=True)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
 
     def planned(snapshot: Snapshot) -> Plan:
@@ -74,6 +81,9 @@ def apply(
 
 def destroy(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
@@ -88,7 +98,8 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own.
     """
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load_for(target, paths, project, stack, allow_unset=True)
+    scope = opt.Scope.of(environment, select, exclude)
+    read = opt.load_for(target, paths, project, stack, scope=scope, allow_unset=True)
 
     def planned(snapshot: Snapshot) -> Plan:
         from reconciler.engine.planner import plan_destroy
@@ -121,7 +132,7 @@ def _act(
     options = ExecutionOptions(parallelism, not no_wait, opt.parse_duration(wait_timeout, "--wait-timeout"))
     stop = threading.Event()
     with connect(read.target, pool_size=max(READ_PARALLELISM, parallelism), stop=stop) as client:
-        tell(f"target: {describe(read.target, client)}")
+        tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if check_models:
             opt.check_models(read)
@@ -168,6 +179,7 @@ def exit_code(applied: Applied) -> int:
 
 
 def _report(applied: Applied, output: opt.Format, verbose: bool) -> None:
+    sum_up("converged" if applied.converged else "not converged")
     if output is opt.Format.JSON:
         from reconciler.report.json import outcome_json
 

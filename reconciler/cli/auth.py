@@ -31,13 +31,14 @@ def _group() -> None:
 @app.command(name="check")
 def check(
     target: opt.Target = None,
+    environment: opt.Environments = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
     """Log in and say how: the way, where it comes from, for whom, until when. Never shows the credential."""
     from reconciler.targets import is_local
 
-    where = opt.find_target(target, opt.project_of(project))
+    where = opt.where(target, project, environment)
     tell(f"target: {where}")
     report: dict[str, Any] = {"ok": True, "target": where}
     if is_local(where):

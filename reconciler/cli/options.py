@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from reconciler.cli.output import know, tell
+from reconciler.cli.scope import AllEnvironments, Environments, Exclude, Scope, Select, each_environment
 from reconciler.errors import ReconcilerError, UsageError, UserError
 from reconciler.targets import HOW_TO_TRY, connect, family, for_target
 from reconciler.values import Address
@@ -21,30 +22,38 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.manifest.document import Loaded
+    from reconciler.manifest.environments import Environment
     from reconciler.manifest.project import Project
     from reconciler.seal import SealKey
     from reconciler.values import Resource
 
 __all__ = [
     "Adopt",
+    "AllEnvironments",
     "CheckModels",
     "DetailedExitcode",
+    "Environments",
+    "Exclude",
     "Format",
     "Input",
     "Output",
     "Paths",
     "ProjectFile",
     "Resend",
+    "Scope",
+    "Select",
     "Stack",
     "Target",
     "Verbose",
     "check_models",
+    "each_environment",
     "find_target",
     "load",
     "load_for",
     "parse_duration",
     "parse_resend",
     "taken_at",
+    "where",
 ]
 
 
@@ -117,6 +126,12 @@ class Input:
     project: Project | None
     stack: str
     target: str = ""
+    environment: str = ""
+
+    @property
+    def aside(self) -> str:
+        """The environment, for behind the target's name."""
+        return f", environment {self.environment}" if self.environment else ""
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -125,7 +140,13 @@ class Input:
 
 
 def load(
-    paths: list[str] | None, project_file: str | None, stack: str | None = None, *, allow_unset: bool = False
+    paths: list[str] | None,
+    project_file: str | None,
+    stack: str | None = None,
+    *,
+    scope: Scope = Scope(),  # noqa: B008 a frozen value
+    allow_unset: bool = False,
+    keep_documents: bool = False,
 ) -> Input:
     """Read the project file and the manifests; from here on every output masks their secrets.
 
@@ -134,6 +155,7 @@ def load(
     from reconciler.manifest.document import load as load_documents
 
     project = _project(project_file)
+    environment = _environment(project, scope)
     named = list(paths or ()) or (list(project.manifests) if project else [])
     if not named:
         if not Path("manifests").is_dir():
@@ -143,10 +165,42 @@ def load(
                 "reconciler init writes a first one",
             )
         named = ["manifests"]
-    root = project.root if project else Path.cwd()
-    loaded = load_documents(named, environ=os.environ, root=root, allow_unset=allow_unset)
+    layers = None
+    if project is not None and (project.environments or project.variables):
+        from reconciler.manifest.layers import Layers
+
+        layers = Layers(project, environment, is_whole=not paths)
+    loaded = load_documents(
+        named,
+        environ=os.environ,
+        root=project.root if project else Path.cwd(),
+        allow_unset=allow_unset,
+        layers=layers,
+        keep_documents=keep_documents,
+    )
     know(loaded.secrets)
-    return Input(loaded, project, stack or (project.stack if project and project.stack else ""))
+    if scope.select or scope.exclude:
+        loaded = _selected(loaded, scope)
+    stacks = (stack, environment.stack if environment else "", project.stack if project else "")
+    return Input(
+        loaded,
+        project,
+        next(filter(None, stacks), ""),
+        environment=environment.name if environment else "",
+    )
+
+
+def _selected(loaded: Loaded, scope: Scope) -> Loaded:
+    from reconciler.manifest.selection import select
+
+    chosen = select(loaded.resources, scope.select, scope.exclude)
+    kept = {id(resource) for resource in chosen}
+    documents = tuple(
+        document
+        for resource, document in zip(loaded.resources, loaded.documents, strict=False)
+        if id(resource) in kept
+    )
+    return replace(loaded, resources=chosen, documents=documents)
 
 
 def load_for(
@@ -155,18 +209,28 @@ def load_for(
     project_file: str | None,
     stack: str | None,
     *,
+    scope: Scope = Scope(),  # noqa: B008 a frozen value
     allow_unset: bool = False,
     makes_key: bool = False,
     is_told: bool = False,
+    keep_documents: bool = False,
 ) -> Input:
     """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
     fingerprints is made when there is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
-    target = find_target(target_option, _project(project_file))
+    project = _project(project_file)
+    target = find_target(target_option, project, _environment(project, scope))
     try:
-        read = load(paths, project_file, stack, allow_unset=allow_unset)
+        read = load(
+            paths,
+            project_file,
+            stack,
+            scope=scope,
+            allow_unset=allow_unset,
+            keep_documents=keep_documents,
+        )
         key = _seal_key(read.loaded.resources, makes_key)
         fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
     except UserError:
@@ -176,13 +240,18 @@ def load_for(
     return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
 
 
-def read_ahead(target_option: str | None, project_file: str | None) -> Any:
+def read_ahead(
+    target_option: str | None,
+    project_file: str | None,
+    scope: Scope = Scope(),  # noqa: B008 a frozen value
+) -> Any:
     """A client whose reading has begun, for a target where that saves time; else None. The caller closes it.
 
     What is wrong with target or login is found again, and told, when the command itself comes to it.
     """
     try:
-        target = find_target(target_option, _project(project_file))
+        project = _project(project_file)
+        target = find_target(target_option, project, _environment(project, scope))
         if family(target) != "mlflow-gateway":
             return None
         client = connect(target, pool_size=_AHEAD_POOL)
@@ -227,9 +296,25 @@ def _project(project_file: str | None) -> Project | None:
     return load_project(found, environ=os.environ) if found else None
 
 
-def find_target(option: str | None, project: Project | None) -> str:
-    """The target: the option, else the project file's, else the environment's. Raises UsageError."""
-    target = option or (project.target if project else None) or os.environ.get("MLFLOW_DEPLOYMENTS_TARGET")
+def _environment(project: Project | None, scope: Scope) -> Environment | None:
+    if scope.environment is None and (project is None or not project.environments):
+        return None
+    from reconciler.manifest.environments import choose
+
+    return choose(project, scope.environment)
+
+
+def find_target(option: str | None, project: Project | None, environment: Environment | None = None) -> str:
+    """The target: the option, else that of the project's environment, else the project's, else
+    $MLFLOW_DEPLOYMENTS_TARGET. Raises UsageError."""
+    target = option
+    if not target and project is not None and environment is not None:
+        from reconciler.manifest.project import target_of
+
+        target = target_of(project, environment, os.environ)
+    if not target and project is not None:
+        target = project.target
+    target = target or os.environ.get("MLFLOW_DEPLOYMENTS_TARGET")
     if not target:
         raise UsageError(
             "no target was given",
@@ -237,6 +322,16 @@ def find_target(option: str | None, project: Project | None) -> str:
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
     return target
+
+
+def where(
+    target_option: str | None, project_file: str | None, environments: Sequence[str] | None = None
+) -> str:
+    """The target of a command that reads no manifests."""
+    project = _project(project_file)
+    if target_option and not environments:
+        return target_option
+    return find_target(target_option, project, _environment(project, Scope.of(environments)))
 
 
 def project_of(project_file: str | None) -> Project | None:

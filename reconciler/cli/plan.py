@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_report, is_ascii, tell, wants_colour, width_of
+from reconciler.cli.output import answer, answer_report, is_ascii, sum_up, tell, wants_colour, width_of
 from reconciler.errors import UsageError
+from reconciler.values import Action
 
 if TYPE_CHECKING:
     from reconciler.values import Address, Plan, Snapshot
 
 
+@opt.each_environment()
 def plan(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
@@ -45,13 +51,14 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, refusals
 
-    ahead = opt.read_ahead(target, project) if snapshot is None else None
+    scope = opt.Scope.of(environment, select, exclude)
+    ahead = opt.read_ahead(target, project, scope) if snapshot is None else None
     if snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load_for(seen.target, paths, project, stack, is_told=True)
+        read = opt.load_for(seen.target, paths, project, stack, scope=scope, is_told=True)
     else:
-        read = opt.load_for(target, paths, project, stack)
+        read = opt.load_for(target, paths, project, stack, scope=scope)
     resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     if snapshot is not None:
         read.tell_warnings()
@@ -77,7 +84,7 @@ def _live(
     from reconciler.targets import connect, describe
 
     with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
-        tell(f"target: {describe(read.target, client)}")
+        tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if check_models:
             opt.check_models(read)
@@ -94,6 +101,7 @@ def _live(
 
 def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
     """The plan as the command's answer."""
+    sum_up(counted(made))
     if output is opt.Format.JSON:
         from reconciler.report.json import plan_json
 
@@ -110,6 +118,15 @@ def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
                 ascii_only=is_ascii(sys.stdout),
             )
         )
+
+
+def counted(made: Plan) -> str:
+    """What a plan would do, in one line."""
+    acting = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.ADOPT, Action.DELETE)
+    return (
+        ", ".join(f"{made.count(action)} to {action.value}" for action in acting if made.count(action))
+        or "nothing to do"
+    )
 
 
 def _replayed(file: str) -> Snapshot:

@@ -30,6 +30,7 @@ def query(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the answer while it is being made.")] = False,
     target: opt.Target = None,
+    environment: opt.Environments = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
@@ -43,7 +44,7 @@ def query(
     name = Address.parse(address).name if "/" in address else address
     kind = Address.parse(address).kind if "/" in address else ""
     subject = {"deployment_name": name} if kind == "Deployment" else {"endpoint": name}
-    where = opt.find_target(target, opt.project_of(project))
+    where = opt.where(target, project, environment)
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()

@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json
+from reconciler.cli.output import answer, answer_json, sum_up
 from reconciler.errors import ManifestError, Problem
 
 
+@opt.each_environment()
 def validate(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
     allow_unset: Annotated[
@@ -25,8 +30,10 @@ def validate(
 ) -> int:
     """Check manifests against the schemas and each other; report every problem of every file at once."""
     try:
-        read = opt.load(paths, project, allow_unset=allow_unset)
+        scope = opt.Scope.of(environment, select, exclude)
+        read = opt.load(paths, project, scope=scope, allow_unset=allow_unset)
     except ManifestError as error:
+        sum_up(error.what)
         if output is opt.Format.JSON:
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
             return error.exit_code
@@ -39,9 +46,11 @@ def validate(
         answer_json({"valid": True, "problems": [], "warnings": warnings, "resources": addresses})
     else:
         count, files = len(addresses), len(read.loaded.files)
-        answer(
+        said = (
             f"{count} manifest{'s' if count != 1 else ''} in {files} file{'s' if files != 1 else ''}: valid"
         )
+        sum_up(said)
+        answer(said)
     return 0
 
 

@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ MAX_FILE_BYTES: Final = 64 * 1024
 
 _BEGIN: Final = re.compile(r"\$\$\{|\$\{")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_VARIABLE: Final = re.compile(r"var\.[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 _SECRET_WORD: Final = re.compile(
     r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE)S?(?![A-Z0-9])", re.IGNORECASE
 )
@@ -69,13 +70,22 @@ class Resolver:
 
     ``environ``: the environment variables. ``root``: files outside of it and of the manifest's own folder are
     refused. ``allow_unset``: what is unset or missing is no problem; its value stays a placeholder.
+    ``variables``: the project's, put in already where they may stand.
     """
 
-    def __init__(self, environ: Mapping[str, str], root: Path, *, allow_unset: bool = False) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        root: Path,
+        *,
+        allow_unset: bool = False,
+        variables: Collection[str] = (),
+    ) -> None:
         self._secrets: dict[Secret, None] = {}
         self._environ = environ
         self._root = Path(os.path.realpath(root))
         self.allow_unset = allow_unset
+        self.variables = variables
         self._files: dict[tuple[Path, str], str] = {}
 
     @property
@@ -111,6 +121,8 @@ class Resolver:
             if key not in self._files:
                 self._files[key] = self._file(argument, folder)
             return self._files[key]
+        if _VARIABLE.match(scheme) and not argument:
+            raise _undefined(scheme.removeprefix("var."), self.variables)
         raise _unknown(scheme)
 
     def _variable(self, name: str) -> str:
@@ -164,15 +176,28 @@ def looks_secret(name: str) -> bool:
 def _unknown(scheme: str) -> _Unresolved:
     """Why that is no reference. What stands in it is not repeated: it may be a part of a password."""
     word = re.split(r"[^A-Za-z]", scheme[:100], maxsplit=1)[0].lower()
-    if word in ("var", "cmd"):
+    if word == "cmd":
         what = f"${{{word}…}} is reserved for a later version"
         return _Unresolved(what, "use ${env:NAME} or ${file:path}", "unknown-reference")
+    if word == "var":
+        what, fix = "this ${…} is not a reference", "a variable of the project is written ${var.name}"
+        return _Unresolved(what, fix, "unknown-reference")
     fix = "use ${env:NAME} or ${file:path}; " + _LITERAL
     if word in ("secret", "secrets"):
         fix = 'for a Databricks secret write "{{secrets/scope/key}}"'
     elif near := difflib.get_close_matches(word, ("env", "file"), 1, 0.5):
         fix = f"did you mean ${{{near[0]}:…}}? {_LITERAL}"
     return _Unresolved("this ${…} is not a reference", fix, "unknown-reference")
+
+
+def _undefined(name: str, known: Collection[str]) -> _Unresolved:
+    """What is still ``${var.…}`` here could not be put in."""
+    if name in known:
+        what = f"variable {_short(name)} is no text, and text stands around it"
+        return _Unresolved(what, "let it stand alone in its value", "bad-variable")
+    near = difflib.get_close_matches(name, known, 1, 0.6) if len(name) < 100 else []
+    fix = f"did you mean {near[0]}?" if near else "declare it under variables: in reconciler.yaml"
+    return _Unresolved(f"there is no variable {_short(name)}", fix, "undefined-variable")
 
 
 def _short(name: str) -> str:
@@ -217,7 +242,7 @@ class _Walk:
 
     def _text(self, text: str, field: Field | None, path: Parts, masks: bool) -> Any:
         try:
-            reference, found = self._resolved(text, masks)
+            reference, found = self._resolved(text, path, masks)
             if reference is None:
                 return found
             self.references[path] = reference
@@ -235,7 +260,13 @@ class _Walk:
             self._problem(path, problem.what, problem.fix, problem.rule)
             return text
 
-    def _resolved(self, text: str, masks: bool) -> tuple[Reference | None, str]:
+    def _folder_of(self, path: Parts) -> Path:
+        """Where the file stands that a value comes from."""
+        folders = self._document.folders
+        place = self._document.positions.nearest(path) if folders else None
+        return folders.get(place.file, self._folder) if place else self._folder
+
+    def _resolved(self, text: str, path: Parts, masks: bool) -> tuple[Reference | None, str]:
         """The value of a text, and how it was made; no Reference when it holds escapes only."""
         value: list[str] = []
         told: list[str] = []
@@ -259,7 +290,7 @@ class _Walk:
             has_text = has_text or bool(literal)
             told += ("…" if literal else "", f"${{{scheme}:{_short(argument)}}}")
             try:
-                part = self._resolver.part(scheme, argument, self._folder)
+                part = self._resolver.part(scheme, argument, self._folder_of(path))
             except _Unresolved as problem:
                 if not (problem.can_wait and self._resolver.allow_unset):
                     raise
