@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-http demo-gateway test test-quick lint format bench clean accept-update docs
+.PHONY: demo demo-http demo-gateway test test-quick lint format fuzz bench clean accept-update docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -43,14 +43,19 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Random inputs for loader, planner, files and answers, for so many SECONDS; what breaks something is kept.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),3600)
+
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 accept-update: $(VENV)/.installed-dev
 	ACCEPT_UPDATE=1 $(BIN)/python -m pytest tests/acceptance
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.faults
 
 clean:
 	rm -rf $(VENV) .reconciler build dist

@@ -17,8 +17,7 @@ def compared_table() -> str:
     """What is called on both, by client and method."""
     rows: dict[str, list[str]] = {}
     for case in CASES:
-        needs = f" (when `{case.needs}` is installed)" if case.needs else ""
-        rows.setdefault(f"{case.client}.{case.method}", []).append(case.label + needs)
+        rows.setdefault(f"{case.client}.{case.method}", []).append(case.label)
     for client in sorted({client for client, _, _ in NOT_OFFERED}):
         methods = ", ".join(f"`{method}`" for name, method, _ in NOT_OFFERED if name == client)
         rows[f"{client}, the rest"] = [f"{methods}: NotImplementedError, nothing is sent"]

@@ -13,11 +13,12 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from reconciler import schema
+from reconciler.terminal import control
 from reconciler.values import MASK, FieldChange, Masked, Secret, Step
 
 __all__ = [
@@ -28,12 +29,14 @@ __all__ = [
     "secrets_in",
     "shown",
     "shown_body",
+    "shown_exchange",
 ]
 
 _SHORTEST: Final = 4
 _SHORTEST_LINE: Final = 16
 _SHORTEST_BASE64: Final = 8
 _MANY: Final = 64
+_LONGEST_BODY: Final = 4000  # characters of a body in a log
 _ENDS: Final = (_SHORTEST, 12)
 
 
@@ -45,11 +48,16 @@ class Redactor:
 
     Values shorter than four characters are not searched for: they stand in half of all words ("a", "on",
     "443"), and a text full of masks tells where the value is. Such a value is still masked wherever it is a
-    :class:`Secret` or stands in a marked field.
+    :class:`Secret` or stands in a marked field. ``more``: secrets that are found out later; asked for with
+    each text, and only ever longer.
     """
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(
+        self, secrets: Iterable[Secret] = (), *, more: Callable[[], Sequence[Secret]] = tuple
+    ) -> None:
         self._forms: tuple[str, ...] = ()
+        self._more = more
+        self._taken = 0
         self.add(*secrets)
 
     @classmethod
@@ -66,14 +74,22 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` with every known value replaced by the mask; values that overlap are masked together."""
+        self._catch_up()
         return _without(_found(self._forms, text), text)
 
     def value(self, value: Any) -> Any:
         """``value`` in plain JSON form (see :func:`plain`), with known values taken out of all its text."""
+        self._catch_up()
         shape = plain(value)
         # Searched once as a whole: leaf by leaf it would cost every form for every leaf.
         found = _found(self._forms, "\0".join(_texts(shape))) if self._forms else ()
         return _each_without(found, shape) if found else shape
+
+    def _catch_up(self) -> None:
+        more = self._more()
+        if len(more) > self._taken:
+            self.add(*more[self._taken :])
+            self._taken = len(more)
 
     def formatter(self, fmt: str | None = None) -> logging.Formatter:
         """A formatter for log handlers through which nothing known gets out."""
@@ -228,6 +244,34 @@ def shown_body(body: Any, kind: str, section: str = "") -> Any:
     return _masked(kind, body, (section,) if section else ())
 
 
+_SECRET_NAME = re.compile(
+    r"(?i)token\Z|secret|password|passphrase|api_?key|credential|authorization|plaintext"
+)
+
+
+def shown_exchange(body: Any) -> Any:
+    """A request's or an answer's body of whatever API, fit for a log, in JSON form.
+
+    Masked is what any kind's schema marks, and text under a name that looks secret (``access_token``).
+    """
+    marks = frozenset(mark for kind in schema.kinds() for mark in _marks(kind))
+
+    def walked(value: Any, names: tuple[str, ...]) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): item(str(key), each, names) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [walked(each, names) for each in value]
+        return plain(value)
+
+    def item(key: str, value: Any, names: tuple[str, ...]) -> Any:
+        is_secret = isinstance(value, str) and _SECRET_NAME.search(key)
+        if is_secret or _is_marked(marks, (*names, key)):
+            return _veiled(value)
+        return walked(value, (*names, key))
+
+    return walked(body, ())
+
+
 def _masked(kind: str, value: Any, names: tuple[str, ...]) -> Any:
     marks = _marks(kind)
     if any(_is_marked(marks, names[: i + 1]) for i in range(len(names))):
@@ -307,41 +351,14 @@ def _is_marked(marks: frozenset[tuple[str, str]], names: tuple[str, ...]) -> boo
     return (above, names[-1]) in marks or ("", names[-1]) in marks
 
 
-# ---- terminals ------------------------------------------------------------------------------------------
-
-# C0, DEL, C1; signs that turn or hide text (bidirectional marks, zero width, tags); line separators; halves
-# of surrogate pairs, which no encoding takes.
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def control(text: str, keep: str = "") -> str:
-    r"""``text`` with control and hidden characters escaped (``\x1b``, ``\u202e``), except those in ``keep``.
-
-    For every name and message from a server or a manifest: a terminal shall show it, not obey it.
-    """
-    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if character in _SHORT:
-        return _SHORT[character]
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 # ---- logs -----------------------------------------------------------------------------------------------
 
 
 class RedactingFormatter(logging.Formatter):
     """Formats a record, traceback included, and passes the whole text through a Redactor and :func:`control`.
 
-    Lines after the first are indented: a message from a server cannot pretend to be a record of its own.
+    Lines after the first are indented: a message from a server cannot pretend to be a record of its own. The
+    bodies of a request (``sent``, ``answered`` of the record) are shown as :func:`shown_exchange` shows them.
     """
 
     def __init__(self, redactor: Redactor, fmt: str | None = None) -> None:
@@ -354,4 +371,27 @@ class RedactingFormatter(logging.Formatter):
             text = super().format(record)
         except Exception:  # another library's broken logging call must not end ours
             text = f"{record.levelname} {record.name}: {record.msg!s}"
+        for name in ("sent", "answered"):
+            if line := _body_line(getattr(record, name, None)):
+                text += f"\n{name}: {line}"
         return control(self._redactor.text(text), keep="\n\t").replace("\n", "\n    ")
+
+
+def _body_line(body: Any) -> str:
+    """A body on one line, "" when there is none. ``body``: a JSON value, or bytes that may be JSON."""
+    if isinstance(body, bytes):
+        if not body or body.isspace():
+            return ""
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            return f"{len(body):,} bytes that are not JSON"  # what is not understood cannot be masked by name
+    if body is None:
+        return ""
+    try:
+        text = json.dumps(shown_exchange(body), ensure_ascii=False)
+    except RecursionError:
+        return "JSON that is nested too deeply to be shown"
+    return (
+        text if len(text) <= _LONGEST_BODY else f"{text[:_LONGEST_BODY]}… ({len(text):,} characters in all)"
+    )

@@ -13,7 +13,10 @@ from typing import Any
 from reconciler.schema import MISSING, Field, derived_name, lookup
 from reconciler.values import MASK, Source
 
-__all__ = ["canonical", "canonical_sources", "item_key", "label_of", "masked"]
+__all__ = ["canonical", "canonical_sources", "item_key", "label_of", "masked", "misfit"]
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}\Z")
 
 
 def canonical(field: Field, value: Any) -> Any:
@@ -23,7 +26,8 @@ def canonical(field: Field, value: Any) -> Any:
     dicts.
     """
     if isinstance(value, str):  # most values, and the quickest way out
-        return value
+        # JSON made from protocol buffers has long numbers as text (protobuf.dev, "ProtoJSON Format").
+        return int(value) if field.types == ("integer",) and _WHOLE.match(value) else value
     if field.pairs is not None:
         return _as_map(field.pairs, value)
     if isinstance(value, dict):
@@ -75,6 +79,59 @@ def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, float)) else value
+
+
+def misfit(field: Field, value: Any) -> str:
+    """Where an answer is no such thing as the schema has there (a list, an object, neither), and what it is.
+
+    "" when it fits. Null fits everywhere but in a list, what no schema knows is not looked at, of scalars any
+    will do: they are the comparison's work. Whoever walks an answer may then rely on its lists and objects.
+    """
+    if isinstance(value, dict):
+        if not (field.properties or field.extra or field.pairs or _takes(field, "object")):
+            return f" is an object, not {_expected(field)}"
+        for name, item in value.items():
+            child = field.properties.get(name) or field.extra
+            # A scalar fits everywhere but in a container's place; most values are scalars in a scalar's.
+            if child is not None and not (child.is_plain and not isinstance(item, (dict, list))):
+                if child.computed and not child.properties:
+                    continue
+                if said := misfit(child, item):
+                    return f".{name}{said}"
+        return ""
+    if isinstance(value, list):
+        if not (field.items or field.pairs or _takes(field, "array")):
+            return f" is a list, not {_expected(field)}"
+        for at, item in enumerate(value):
+            if field.pairs is not None and not isinstance(item, dict):
+                return f"[{at}] is {_noun(item)}, not an object"
+            if field.items is not None and (said := misfit(field.items, item)):
+                return f"[{at}]{said}"
+            if field.items is not None and item is None:
+                return f"[{at}] is null, not {_expected(field.items)}"
+        return ""
+    if value is None or not (field.properties or field.extra or field.items or field.pairs):
+        return ""
+    return f" is {_noun(value)}, not {_expected(field)}"
+
+
+def _takes(field: Field, name: str) -> bool:
+    return not field.types or name in field.types
+
+
+def _expected(field: Field) -> str:
+    if field.items is not None or field.pairs is not None:
+        return "a list"
+    return "an object" if field.properties or field.extra is not None else "a single value"
+
+
+def _noun(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    nouns = {dict: "an object", list: "a list", type(None): "null"}
+    return nouns.get(type(value), "text")
 
 
 def canonical_sources(

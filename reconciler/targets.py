@@ -80,8 +80,8 @@ def for_target(
     """The resources as this target speaks of them. Raises ManifestError with the lines of those whose kind it
     does not have.
 
-    ``stack``: who owns them, where the target carries that. ``seal_key``: for fingerprints of what cannot be
-    read back, None when there is no key.
+    ``stack``: who owns them, where the target carries that (a plugin's, where it keeps tags). ``seal_key``:
+    for fingerprints of what cannot be read back, None when there is no key.
     """
     known = _KINDS[family(target)]
     fix = f"it takes {' and '.join(known)}" if known else "it is read-only here"
@@ -107,7 +107,21 @@ def for_target(
         )
     if family(target) != "plugin":
         return tuple(resources)
+    if stack and _keeps_tags(target):
+        from reconciler.kinds.deployment import MARKED, marked
+
+        return tuple(marked(replace(r, address=replace(r.address, dialect=MARKED)), stack) for r in resources)
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
+
+
+def _keeps_tags(target: str) -> bool:
+    from reconciler.client.base import target_of
+    from reconciler.client.plugins import plugin_client
+
+    try:
+        return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
+    except UsageError:
+        return False  # connecting says what is wrong with it; a saved snapshot needs no plugin
 
 
 def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = None) -> Any:

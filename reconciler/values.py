@@ -310,7 +310,9 @@ class FieldChange:
 
     ``before`` and ``after`` are normalised values; None means absent. ``sensitive``: both are shown
     masked. ``words``: the change as people say it, "" when the values say it best. ``forces_replace``:
-    no call can make this change in place. ``section``: the part of the spec that is sent for it.
+    no call can make this change in place. ``section``: the part of the spec that is sent for it. ``cause``:
+    "intended" (the manifests changed), "drift" (the live side did), "both", or "" when nobody asked.
+    ``set_by``: the commit that last set the value, as people read it.
     """
 
     path: FieldPath
@@ -322,6 +324,8 @@ class FieldChange:
     why: str = ""
     section: str = ""
     source: Source | None = None
+    cause: str = ""
+    set_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

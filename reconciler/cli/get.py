@@ -8,6 +8,7 @@ import typer
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
+from reconciler.cli.plain import plain
 from reconciler.errors import NotFound, UsageError
 from reconciler.values import Address
 
@@ -39,10 +40,20 @@ def get(
     if output is opt.Format.JSON:
         answer_json(found)
     else:
-        import yaml
-
-        answer(yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
+        answer(_yaml(found))
     return 0
+
+
+def _yaml(found: dict[str, Any]) -> str:
+    """As YAML; all beyond ASCII escaped when something of it is not to be seen, or turns text around."""
+    import yaml
+
+    from reconciler.redact import control
+
+    text: str = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    if control(text, keep="\n") == text:
+        return text
+    return str(yaml.safe_dump(found, sort_keys=False, allow_unicode=False))
 
 
 def _default_kind(target: str) -> str:
@@ -67,19 +78,20 @@ def _one(client: Any, wanted: Address) -> dict[str, Any]:
 
 def _raw(found: Any) -> dict[str, Any]:
     """An answer as a dict: some clients give dicts, mlflow's gateways objects with dict()."""
-    return dict(found.dict()) if not isinstance(found, dict) and hasattr(found, "dict") else dict(found)
+    return dict(plain(found))
 
 
 def _everything(client: Any, target: str) -> list[tuple[Address, dict[str, Any]]]:
     kind = _default_kind(target)
     if kind == "Deployment":
-        items = client.list_deployments()
+        from reconciler.engine.readers import list_names
+
+        named = {name: _raw(item) for name, item in list_names(client, kind, ()).items()}
     else:
         items = client.list_endpoints()
         items = items.get("data") or () if isinstance(items, dict) else items
-    found = [_raw(item) for item in items]
-    shown = [(Address(kind, str(item.get("name") or item.get("id"))), _safe(item, kind)) for item in found]
-    return sorted(shown, key=lambda pair: pair[0])
+        named = {str(item.get("name") or item.get("id")): item for item in map(_raw, items)}
+    return sorted((Address(kind, name), _safe(item, kind)) for name, item in named.items())
 
 
 def _safe(raw: dict[str, Any], kind_name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -33,12 +33,38 @@ __all__ = [
     "width_of",
 ]
 
-_redactor = Redactor(())
+
+def _used() -> Sequence[Secret]:
+    """The credentials that were sent so far; asks for no module that is not there yet."""
+    http = sys.modules.get("reconciler.client.http")
+    found: Sequence[Secret] = http.credentials_used() if http is not None else ()
+    return found
+
+
+_redactor = Redactor((), more=_used)
 
 
 def know(secrets: Iterable[Secret]) -> None:
     """From here on every output masks these values too."""
     _redactor.add(*secrets)
+
+
+# What logins are read from (client/auth.py, client/openai.py, databricks-sdk): masked before it is ever sent.
+_CREDENTIALS = (
+    "DATABRICKS_TOKEN",
+    "DATABRICKS_CLIENT_SECRET",
+    "DATABRICKS_PASSWORD",
+    "ARM_CLIENT_SECRET",
+    "GOOGLE_CREDENTIALS",
+    "OPENAI_API_KEY",
+)
+
+
+def _from_environment() -> Iterator[Secret]:
+    for name in _CREDENTIALS:
+        value = os.environ.get(name, "").strip()
+        if len(value) >= 8:  # a placeholder ("x", "token") would mask words
+            yield Secret(value)
 
 
 def redacted(text: str) -> str:
@@ -184,10 +210,11 @@ _LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 def setup_logging(level: str) -> None:
     """Log to stderr from this level on. Raises UsageError for a level that does not exist."""
     global _redactor
-    _redactor = Redactor()  # one run knows the secrets of that run
+    _redactor = Redactor(_from_environment(), more=_used)  # one run knows the secrets of that run
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise UsageError(f"log level {level!r} does not exist", fix="use debug, info, warning or error")
+    know(())
     handler = _ToTell()
     handler.setFormatter(_redactor.formatter(_LOG_FORMAT))
     root = logging.getLogger("reconciler")

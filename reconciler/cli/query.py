@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ import typer
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, redacted, tell
+from reconciler.cli.plain import plain
 from reconciler.errors import UsageError
 from reconciler.redact import control
 from reconciler.values import Address
@@ -38,13 +40,16 @@ def query(
 
     The answer is on stdout, latency and tokens on stderr.
     """
-    from reconciler.targets import connect, describe
+    from reconciler.targets import connect, describe, family
 
-    inputs = _inputs(message, json_file)
-    name = Address.parse(address).name if "/" in address else address
-    kind = Address.parse(address).kind if "/" in address else ""
-    subject = {"deployment_name": name} if kind == "Deployment" else {"endpoint": name}
     where = opt.where(target, project, environment)
+    is_plugin = family(where) == "plugin"
+    inputs = _inputs(message, json_file, takes_lists=is_plugin)
+    if is_plugin:
+        inputs = _framed(inputs)
+    otherwise = Address("Deployment" if is_plugin else "Endpoint", address)
+    asked = Address.parse(address) if "/" in address else otherwise
+    subject = {"deployment_name" if asked.kind == "Deployment" else "endpoint": asked.name}
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()
@@ -53,7 +58,7 @@ def query(
             return 0
         found = client.predict(inputs=inputs, **subject)
         seconds = time.perf_counter() - began
-    content = json.loads(found.to_json()) if hasattr(found, "to_json") else _plain(found)
+    content = plain(found)
     text = _text_of(content) if output is opt.Format.TEXT else None
     if text is None:
         answer_json(content)
@@ -63,7 +68,7 @@ def query(
     return 0
 
 
-def _inputs(message: str | None, json_file: str | None) -> dict[str, Any]:
+def _inputs(message: str | None, json_file: str | None, *, takes_lists: bool) -> Any:
     if (message is None) == (json_file is None):
         raise UsageError("say what to ask", fix="--message TEXT, or --json FILE with the whole request")
     if message is not None:
@@ -74,13 +79,26 @@ def _inputs(message: str | None, json_file: str | None) -> dict[str, Any]:
         content = json.loads(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"the request cannot be read: {error}", where=json_file) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) and not (takes_lists and isinstance(content, list)):
         raise UsageError("a request is a JSON object", where=json_file, fix='{"messages": [...]}, for a chat')
     return content
 
 
-def _plain(found: Any) -> Any:
-    return dict(found) if isinstance(found, dict) else found
+def _framed(inputs: Any) -> Any:
+    """A plugin's client takes a DataFrame where mlflow's model servers take ``dataframe_split`` or
+    ``dataframe_records`` (mlflow's docs, "inference request formats"); everything else goes as it is."""
+    if not (isinstance(inputs, dict) and len(inputs) == 1):
+        return inputs
+    [(form, content)] = inputs.items()
+    if form not in ("dataframe_split", "dataframe_records"):
+        return inputs
+    try:
+        frame = importlib.import_module("pandas").DataFrame
+        return frame(**content) if form == "dataframe_split" else frame(content)
+    except ImportError:
+        return inputs
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{form} is no table", why=str(error)) from error
 
 
 def _text_of(content: Any) -> str | None:
@@ -103,7 +121,7 @@ def _streamed(chunks: Any, output: opt.Format, began: float) -> None:
             last = chunk
         text = _text_of(chunk) if output is opt.Format.TEXT else None
         shown = (
-            json.dumps(_plain(chunk), ensure_ascii=False) + "\n"
+            json.dumps(plain(chunk), ensure_ascii=False) + "\n"
             if text is None
             else control(text, keep="\n\t")
         )

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from typing import Annotated
+
+import typer
+
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json
 
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check/--no-check",
+        help="Load every plugin and look for the credentials of Databricks (no target is asked); "
+        "--no-check lists what is installed, which is quicker.",
+    ),
+]
 
-def targets(output: opt.Output = opt.Format.TEXT) -> int:
+
+def targets(check: Check = True, output: opt.Output = opt.Format.TEXT) -> int:
     """List the targets that can be used here: built in and installed plugins, with what is wrong with one."""
-    from reconciler.client.plugins import available_targets
+    from reconciler.client.plugins import TargetInfo, available_targets
 
-    found = available_targets()
+    local = TargetInfo("local", "built-in", True, "", "reconciler")
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print while it is loaded
+        found = sorted([local, *available_targets(check=check)])
     if output is opt.Format.JSON:
         answer_json(
             [
@@ -19,10 +36,11 @@ def targets(output: opt.Output = opt.Format.TEXT) -> int:
             ]
         )
         return 0
+    from reconciler.redact import control
+
     rows = [("TARGET", "KIND", "FROM", "")]
-    rows += [("local", "built in", "reconciler", "the embedded workspace")]
     rows += [(t.name, t.kind, t.origin, t.why if t.available else f"not available: {t.why}") for t in found]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
-    answer("\n".join(line.rstrip() for line in lines))
+    answer("\n".join(control(line.rstrip()) for line in lines))
     return 0

@@ -8,17 +8,13 @@ the kept request.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import json
 import re
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any, TypeVar, cast
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import requests.exceptions as rx
@@ -27,7 +23,8 @@ from urllib3.response import HTTPResponse
 
 from reconciler import errors
 from reconciler.client.pacing import Repeats, seconds_asked
-from reconciler.values import MASK
+from reconciler.client.secrecy import cleared, masked, scrub, secrets_in_header
+from reconciler.client.untrusted import Unreadable, read_json
 
 __all__ = [
     "MAX_ANSWER",
@@ -37,6 +34,7 @@ __all__ = [
     "chunks",
     "clean",
     "joined",
+    "masked",
     "no_answer",
     "parse",
     "read",
@@ -46,13 +44,14 @@ __all__ = [
     "secrets_in_header",
 ]
 
-MAX_ANSWER = 64 * 1024 * 1024  # bytes, decoded; a list of 1,000 endpoints is about 1 MB
+MAX_ANSWER = (
+    64 * 1024 * 1024
+)  # bytes, decoded, of an answer to a query; those of the API: untrusted.MAX_BYTES
 NOT_JSON = "not JSON"  # how the message of an error begins whose body was not the API's
 _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
 _MAX_MESSAGE = 2000  # characters
 _TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
 _NO_HANDSHAKE = re.compile("ALERT_(HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)")
-_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key"})
 _READ_LIVE = "read the live side to see whether it was carried out"
 
 _E = TypeVar("_E", bound=errors.ReconcilerError)
@@ -63,7 +62,9 @@ class Asked:
     """One request over all its tries.
 
     ``host`` and ``who`` (the credentials, described) are for the texts of errors. ``safe``: repeating it
-    does no harm. ``timeout``: seconds without a byte. ``secrets``: masked in whatever becomes an error.
+    does no harm. ``is_query``: a question to an endpoint, not to the API. ``timeout``: seconds without a
+    byte. ``sent``: the body as it was given, its secrets still typed. ``secrets``: masked in whatever becomes
+    an error.
     """
 
     method: str
@@ -72,11 +73,13 @@ class Asked:
     host: str
     who: str
     body: bytes | None = field(repr=False)
+    sent: Any = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     timeout: float
     safe: bool
     stream: bool
     text: bool
+    is_query: bool
     repeats: Repeats
     secrets: set[str] = field(default_factory=set, repr=False)
 
@@ -109,7 +112,11 @@ class Failed(Exception):
 
 
 class _TooLong(OSError):
-    """More bytes than any answer of the API has."""
+    """More bytes than such an answer has."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"it is longer than {limit // 1024 // 1024} MB")
 
 
 class _JSONError(rx.JSONDecodeError):
@@ -139,10 +146,10 @@ def clean(text: str, limit: int = _MAX_MESSAGE) -> str:
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-def read(response: requests.Response) -> bytes:
+def read(response: requests.Response, limit: int = MAX_ANSWER) -> bytes:
     """The whole body of a good answer, the first part of a bad one.
 
-    Raises what requests and urllib3 raise; OSError when it is longer than MAX_ANSWER.
+    Raises what requests and urllib3 raise; OSError when it is longer than ``limit`` bytes.
     """
     if getattr(response, "_content", False) is not False:  # an adapter that filled it in itself
         return response.content
@@ -151,18 +158,18 @@ def read(response: requests.Response) -> bytes:
         return _read_some(response)
     length = headers.get("Content-Length", "")
     if length.isdecimal():
-        if int(length) > MAX_ANSWER:
+        if int(length) > limit:
             response.close()
-            raise _TooLong
+            raise _TooLong(limit)
         if isinstance(raw, HTTPResponse) and "Content-Encoding" not in headers:
             return raw.read()  # the usual case, in one piece
     parts, size = [], 0
     for chunk in response.iter_content(65536):
         parts.append(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER:
+        if size > limit:
             response.close()
-            raise _TooLong
+            raise _TooLong(limit)
     return b"".join(parts)
 
 
@@ -189,16 +196,18 @@ def chunks(response: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def parse(decoder: json.JSONDecoder, asked: Asked, response: requests.Response, content: bytes) -> Any:
-    """The JSON of a good answer; ``{}`` when it is empty. Raises Failed."""
+def parse(asked: Asked, response: requests.Response, content: bytes) -> Any:
+    """The JSON of a good answer, within bounds; ``{}`` when it is empty. Raises Failed."""
     if not content or content.isspace():
         return {}
     try:
-        return decoder.decode(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        return read_json(content, is_query=asked.is_query)
+    except Unreadable as unreadable:
         scrub(response.request)
-        content = _cleared(response, content, asked.secrets)
+        content = cleared(response, content, asked.secrets)
         what = f"the answer is {_not_json(response, content)}"
+        if content.lstrip()[:1] in (b"{", b"["):  # what it holds may be anything: it is not quoted
+            what = f"the answer cannot be read: {unreadable}"
         raise _unreadable(asked, what, _JSONError, response, content, kind="unreadable") from None
 
 
@@ -218,7 +227,7 @@ _BY_STATUS: dict[int, tuple[type[errors.APIError], str]] = {
 def refusal(asked: Asked, response: requests.Response, content: bytes) -> Failed:
     """What an answer with a status of 300 or more means."""
     status = response.status_code
-    content = _cleared(response, content, asked.secrets)
+    content = cleared(response, content, asked.secrets)
     if status < 400:
         target = clean(_host_of(response.headers.get("Location", "")) or asked.host, 200)
         what = f"HTTP {status} sends the request on to {target}; it was not followed"
@@ -287,7 +296,7 @@ def no_answer(asked: Asked, cause: Exception, begun: bool) -> Failed:
         late = f"no answer within {asked.timeout:g} s"
         return failed("timeout", errors.AnswerLost, rx.ReadTimeout, late, fix)
     if has(_TooLong):
-        return failed("final", bad, rx.ConnectionError, f"the answer is longer than {MAX_ANSWER} bytes", fix)
+        return failed("final", bad, rx.ConnectionError, "the answer is too long", fix)
     if begun:
         return failed("lost", bad, rx.ChunkedEncodingError, "the answer broke off", fix)
     broke = "the connection broke before the answer was there"
@@ -366,44 +375,4 @@ def reason_of(error: BaseException, secrets: Iterable[str] = ()) -> str:
     """The innermost reason in a few words, secrets masked."""
     innermost = list(_chain(error))[-1]
     text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return clean(_masked(str(text).encode("utf-8", "replace"), secrets).decode("utf-8", "replace"), 300)
-
-
-# -- secrets ---------------------------------------------------------------------------------------------
-
-
-def scrub(request: Any) -> None:
-    """Take credentials and the body out of a request that an exception or a response still holds."""
-    for name in request.headers or ():
-        if name.lower() in _CREDENTIAL_HEADERS:
-            request.headers[name] = MASK
-    request.body = None
-
-
-def secrets_in_header(value: str) -> set[str]:
-    """What must never be shown of a credential header: its last word, for Basic the password too."""
-    scheme, _, rest = value.strip().partition(" ")
-    found = {rest or scheme}
-    if scheme.lower() == "basic":
-        with contextlib.suppress(binascii.Error, UnicodeDecodeError):
-            found.add(base64.b64decode(rest).decode().partition(":")[2])
-    return found
-
-
-def _cleared(response: requests.Response, content: bytes, secrets: Iterable[str]) -> bytes:
-    """Mask the secrets in an answer's headers (in place) and body."""
-    for name, value in response.headers.items():
-        masked = _masked(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")
-        if masked != value:
-            response.headers[name] = masked
-    return _masked(content, secrets)
-
-
-def _masked(content: bytes, secrets: Iterable[str]) -> bytes:
-    # A server may echo what it refuses, as it came or in the spelling of its own format.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) < 4:  # masking "a" would tell more than it hides
-            continue
-        for form in {secret, json.dumps(secret)[1:-1], quote_plus(secret), escape(secret)}:
-            content = content.replace(form.encode("utf-8", "replace"), MASK.encode())
-    return content
+    return clean(masked(str(text).encode("utf-8", "replace"), secrets).decode("utf-8", "replace"), 300)

@@ -10,7 +10,7 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from reconciler.errors import UsageError
@@ -50,7 +50,13 @@ class BaseDeploymentClient(abc.ABC):
 
     A deployment or endpoint is returned as a dict that holds at least ``name``. Deletions are idempotent:
     deleting what is not there is no error. What a target lacks raises :class:`NotOffered`.
+
+    ``keeps_tags``: a plugin says True when the config of a deployment (and of an endpoint, if it has those)
+    may hold ``tags``, texts by name, that are kept and given back by get_deployment: in the answer's
+    ``config``, or beside it. Then who owns a deployment is marked there. (Not part of mlflow's API.)
     """
+
+    keeps_tags: ClassVar[bool] = False
 
     def __init__(self, target_uri: str) -> None:
         self.target_uri = target_uri

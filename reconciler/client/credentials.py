@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import base64
+import binascii
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +19,15 @@ from reconciler.values import Secret
 if TYPE_CHECKING:
     from reconciler.client.http import HttpSession
 
-__all__ = ["Anonymous", "ClientSecret", "Credentials", "Token", "normalise_host"]
+__all__ = [
+    "Anonymous",
+    "ClientSecret",
+    "Credentials",
+    "Token",
+    "claims_of",
+    "end_of",
+    "normalise_host",
+]
 
 
 class Credentials(abc.ABC):
@@ -72,6 +82,10 @@ class Token(Credentials):
     def describe(self) -> str:
         """Where the token came from."""
         return self._source
+
+    def expires(self) -> datetime | None:
+        """The end that stands in it, when it is a JWT."""
+        return end_of(self.headers()["Authorization"])
 
 
 class _Basic(Credentials):
@@ -247,3 +261,24 @@ def normalise_host(text: str) -> str:
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or " " in parts.netloc:
         raise AuthError(f"{written[:200]!r} is not a workspace host", fix=fix)
     return f"{parts.scheme.lower()}://{parts.netloc.lower()}"
+
+
+def claims_of(header: str) -> Mapping[str, Any]:
+    """The claims of a bearer token that is a JWT (RFC 7519), else none. They are read to be shown, so the
+    signature is no matter. ``header``: the value of ``Authorization``."""
+    parts = header.partition(" ")[2].split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def end_of(header: str) -> datetime | None:
+    """When a bearer token ends that says so itself (the claim ``exp``, seconds since 1970)."""
+    try:
+        return datetime.fromtimestamp(claims_of(header)["exp"], UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None

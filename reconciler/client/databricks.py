@@ -23,7 +23,7 @@ from reconciler.client.pacing import WritePacer
 from reconciler.client.queries import EVENT_STREAM, as_object, parts, query_times
 from reconciler.errors import BadAnswer, NotFound, UsageError
 
-__all__ = ["DatabricksDeploymentClient", "DatabricksEndpoint"]
+__all__ = ["DatabricksDeploymentClient", "DatabricksEndpoint", "Deprecated"]
 
 _ENDPOINTS = "/api/2.0/serving-endpoints"
 _PERMISSIONS = "/api/2.0/permissions/serving-endpoints"
@@ -31,6 +31,10 @@ _PERMISSIONS = "/api/2.0/permissions/serving-endpoints"
 _CLIENT_HEADER = {"X-Databricks-Endpoints-API-Client": "Databricks Deployment Client"}
 # A 404 with another code is about the route or the feature (ENDPOINT_NOT_FOUND, FEATURE_DISABLED).
 _GONE = frozenset({"", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
+
+
+class Deprecated(FutureWarning, UserWarning):
+    """Of a whole method: mlflow warns of it in both categories, and filters of either hold here too."""
 
 
 class DatabricksEndpoint(dict[str, Any]):
@@ -199,12 +203,12 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
         return self._object("POST", _ENDPOINTS, json=payload)
 
     def update_endpoint(self, endpoint: str, config: dict[str, Any] | None = None) -> DatabricksEndpoint:
-        """Deprecated, with a UserWarning: replace the rate limits when ``config`` is exactly
+        """Deprecated, with a warning: replace the rate limits when ``config`` is exactly
         ``{"rate_limits": …}``, else the configuration."""
         warnings.warn(
             "update_endpoint is deprecated: use update_endpoint_config, update_endpoint_tags, "
             "update_endpoint_rate_limits or update_endpoint_ai_gateway",
-            UserWarning,
+            Deprecated,
             stacklevel=2,
         )
         if config is None:

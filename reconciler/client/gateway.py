@@ -18,9 +18,9 @@ from requests.adapters import BaseAdapter
 
 from reconciler import errors
 from reconciler.client.answers import clean, joined
-from reconciler.client.auth import Credentials
+from reconciler.client.auth import Credentials, Login
 from reconciler.client.http import HttpSession, quote
-from reconciler.client.mlflow import own_tls, tracking_credentials
+from reconciler.client.mlflow import own_tls, tracking_credentials, tracking_login
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
 
 __all__ = ["SCHEME", "MlflowGatewayClient"]
@@ -106,6 +106,17 @@ class MlflowGatewayClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.http.base_url!r})"
+
+    # -- the login ---------------------------------------------------------------------------------------
+
+    def login(self) -> Login:
+        """How requests are signed, for people; asks nobody."""
+        return tracking_login(self.host, self.http.credentials)
+
+    def prove_login(self) -> str:
+        """One read, of the endpoints; says what was asked. Raises when it is refused."""
+        found = self._fetched("endpoints/list", "endpoints")
+        return f"GET {_API}/endpoints/list: {len(found)} endpoint{'' if len(found) == 1 else 's'}"
 
     # -- secrets -----------------------------------------------------------------------------------------
 

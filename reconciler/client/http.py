@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -23,15 +22,17 @@ from requests.structures import CaseInsensitiveDict
 
 from reconciler import errors
 from reconciler.client import answers
-from reconciler.client.answers import Asked, Failed, clean, joined
+from reconciler.client.answers import MAX_ANSWER, Asked, Failed, clean, joined
 from reconciler.client.auth import client_certificate
 from reconciler.client.pacing import QUERIES, READS, WRITES, WritePacer, backoff
+from reconciler.client.untrusted import MAX_BYTES
+from reconciler.client.urls import checked, quote
 from reconciler.values import Secret
 
 if TYPE_CHECKING:
     from reconciler.client.auth import Credentials
 
-__all__ = ["HttpSession", "quote", "seconds_from_environment"]
+__all__ = ["HttpSession", "credentials_used", "quote", "seconds_from_environment"]
 
 _CONNECT_TIMEOUT = 10.0  # seconds
 _MAX_LINE = 16 * 1024 * 1024  # bytes
@@ -43,15 +44,15 @@ _TRANSPORT = (requests.RequestException, ux.HTTPError, OSError)
 _log = logging.getLogger("reconciler.client")
 
 
-def quote(name: str) -> str:
-    """A name as one path segment: everything but letters, digits and ``_.-~`` is encoded, ``/`` too.
+_used: dict[Secret, None] = {}
 
-    Raises UsageError for a name that cannot be a segment (empty, ``.``, ``..``): such a path would mean
-    something else, the list instead of one endpoint.
+
+def credentials_used() -> tuple[Secret, ...]:
+    """Every credential that this process has sent: for whoever prints, to mask what a server echoes.
+
+    Those of less than 8 characters are left out: they are placeholders ("local"), and words.
     """
-    if not isinstance(name, str) or name in {"", ".", ".."}:
-        raise errors.UsageError(f"{name!r} is not a name")
-    return percent_encode(name, safe="")
+    return tuple(_used)
 
 
 def seconds_from_environment(variable: str, default: float) -> float:
@@ -95,7 +96,7 @@ class HttpSession:
         now: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.base_url = _checked(base_url)
+        self.base_url = checked(base_url)
         self.host = urlsplit(self.base_url).netloc
         self.credentials = credentials
         self._pacer = pacer
@@ -104,7 +105,6 @@ class HttpSession:
         self._now = now
         self._chance = chance
         self._timeout = timeout or seconds_from_environment("MLFLOW_HTTP_REQUEST_TIMEOUT", 120.0)
-        self._decoder = json.JSONDecoder(parse_constant=_refuse_constant)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -173,6 +173,7 @@ class HttpSession:
             raise errors.UsageError(f"{clean(path, 200)!r} is not a quoted path")
         secrets: set[str] = set()
         body, kind = _body(json, form, secrets)
+        sent = json if form is None else dict(form)
         asked = Asked(
             method=method,
             path=path,
@@ -180,6 +181,7 @@ class HttpSession:
             host=self.host,
             who=self.credentials.describe() if self.credentials is not None else "none",
             body=body,
+            sent=sent,
             headers={
                 **self._headers,
                 "Accept": "text/plain" if text else "application/json",
@@ -190,6 +192,7 @@ class HttpSession:
             safe=safe,
             stream=stream,
             text=text,
+            is_query=repeats is QUERIES,
             repeats=repeats,
             secrets=secrets,
         )
@@ -309,7 +312,7 @@ class HttpSession:
         with self._lock:
             self._counts[asked.method] += 1
         began = self._now()
-        status = 0
+        status, content = 0, b""
         try:
             response = self._session.get_adapter(asked.url).send(
                 prepared,
@@ -320,19 +323,31 @@ class HttpSession:
             status = response.status_code
             if status < 300 and asked.stream:
                 return response
-            content = answers.read(response)
+            content = answers.read(response, MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES)
         except _TRANSPORT as cause:
             answers.scrub(prepared)
             raise answers.no_answer(asked, cause, begun=status > 0) from cause
         finally:
-            elapsed = 1000 * (self._now() - began)
-            _log.debug("%s %s %s %.0f ms", asked.method, asked.path, status or "failed", elapsed)
+            if _log.isEnabledFor(logging.DEBUG):
+                self._log(asked, status, content, self._now() - began)
         if status >= 300:
             answers.scrub(prepared)
             raise answers.refusal(asked, response, content)
         if asked.text:
             return content.decode("utf-8", "replace")
-        return answers.parse(self._decoder, asked, response, content)
+        return answers.parse(asked, response, content)
+
+    @staticmethod
+    def _log(asked: Asked, status: int, content: bytes, seconds: float) -> None:
+        # The bodies go along beside the text: only who knows what may be shown of them shows them.
+        _log.debug(
+            "%s %s %s %.0f ms",
+            asked.method,
+            asked.path,
+            status or "failed",
+            1000 * seconds,
+            extra={"sent": asked.sent, "answered": answers.masked(content, asked.secrets)},
+        )
 
     def _prepare(self, asked: Asked) -> requests.PreparedRequest:
         # Filled in by hand: every part is known to be good, and preparing it costs half of a request.
@@ -344,7 +359,9 @@ class HttpSession:
                         f"the credential cannot be sent as header {name}", why="odd characters"
                     )
                 asked.headers[name] = value
-                asked.secrets |= answers.secrets_in_header(value)
+                if not asked.secrets.issuperset(found := answers.secrets_in_header(value)):
+                    asked.secrets |= found
+                    _used.update(dict.fromkeys(Secret(each) for each in found if len(each) >= 8))
         prepared = requests.PreparedRequest()
         prepared.method = asked.method
         prepared.url = asked.url
@@ -354,21 +371,6 @@ class HttpSession:
             prepared.body = asked.body
             prepared.headers["Content-Length"] = str(len(asked.body))
         return prepared
-
-
-def _checked(base_url: str) -> str:
-    try:
-        parts = urlsplit(base_url.strip())
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise errors.UsageError(f"{clean(base_url, 200)!r} is not an http or https URL")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise errors.UsageError(f"the URL of {parts.hostname} may hold no user, query or fragment")
-    try:
-        return str(requests.Request("GET", base_url.strip()).prepare().url).rstrip("/")
-    except (requests.RequestException, ValueError):
-        raise errors.UsageError(f"{clean(base_url, 200)!r} is not a URL") from None
 
 
 def _body(
@@ -392,7 +394,3 @@ def _body(
         why = str(error) if isinstance(error, TypeError) else "NaN, Infinity or a circle"
         raise errors.UsageError("the body cannot be sent as JSON", why=why) from None
     return text.encode(), {"Content-Type": "application/json"}
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -20,7 +20,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from reconciler.client.answers import clean, joined
-from reconciler.client.auth import Anonymous, Credentials, Token
+from reconciler.client.auth import Anonymous, Credentials, Login, Token, client_certificate
 from reconciler.client.base import BaseDeploymentClient
 from reconciler.client.http import HttpSession, quote, seconds_from_environment
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
@@ -34,6 +34,7 @@ __all__ = [
     "MlflowDeploymentClient",
     "own_tls",
     "tracking_credentials",
+    "tracking_login",
 ]
 
 _ENDPOINTS = "/api/2.0/endpoints/"  # with the slash: the gateway sends other spellings elsewhere
@@ -129,6 +130,20 @@ class MlflowDeploymentClient(BaseDeploymentClient):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.http.base_url!r})"
+
+    # -- the login ---------------------------------------------------------------------------------------
+
+    def login(self) -> Login:
+        """How requests are signed, for people; asks nobody."""
+        return tracking_login(self.host, self.http.credentials)
+
+    def prove_login(self) -> str:
+        """One read, of the first page of endpoints; says what was asked. Raises when it is refused."""
+        answer = as_object("GET", _ENDPOINTS, self._read(_ENDPOINTS), is_safe=True)
+        found = answer.get("endpoints")
+        if not isinstance(found, list):
+            raise _broken(_ENDPOINTS, "'endpoints' is not a list", f"check that {self.host} is a gateway")
+        return f"GET {_ENDPOINTS}: {len(found)} endpoint{'' if len(found) == 1 else 's'}"
 
     # -- reads and queries -------------------------------------------------------------------------------
 
@@ -288,22 +303,29 @@ def _broken(path: str, what: str, why: str = "") -> BadAnswer:
 # -- what mlflow's users have set ------------------------------------------------------------------------
 
 
+_VARIABLES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+
+
 class _UserAndPassword(Credentials):
-    def __init__(self, user: str, password: str, source: str) -> None:
+    """``source``: where both were found; ``settings``: by which names."""
+
+    def __init__(self, user: str, password: str, source: str, settings: tuple[str, ...]) -> None:
+        self.user = user
+        self.source = source
+        self.settings = settings
         self._pair = Secret(f"{user}:{password}")
-        self._source = source
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": "Basic " + base64.b64encode(self._pair.reveal().encode()).decode("ascii")}
 
     def describe(self) -> str:
-        return self._source
+        return f"{' and '.join(self.settings)} of {self.source}"
 
 
 def tracking_credentials() -> Credentials:
     """The login for an MLflow server: of the environment or ~/.mlflow/credentials, else Anonymous."""
     user, password = _setting("USERNAME"), _setting("PASSWORD")
-    source = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    source, settings = "the environment", _VARIABLES
     if not (user and password):
         path = Path("~/.mlflow/credentials").expanduser()
         file = configparser.ConfigParser(interpolation=None)
@@ -311,13 +333,25 @@ def tracking_credentials() -> Credentials:
             file.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read", why=type(error).__name__) from None
-        user = user or file.get("mlflow", "mlflow_tracking_username", fallback="")
-        password = password or file.get("mlflow", "mlflow_tracking_password", fallback="")
+        # What the environment does not say is looked up there, as mlflow does.
+        keys = ("mlflow_tracking_username", "mlflow_tracking_password")
+        settings = (_VARIABLES[0] if user else keys[0], _VARIABLES[1] if password else keys[1])
+        user = user or file.get("mlflow", keys[0], fallback="")
+        password = password or file.get("mlflow", keys[1], fallback="")
         source = str(path)
     if user and password:
-        return _UserAndPassword(user, password, source)
+        return _UserAndPassword(user, password, source, settings)
     token = _setting("TOKEN")
     return Token(token, "MLFLOW_TRACKING_TOKEN") if token else Anonymous()
+
+
+def tracking_login(host: str, credentials: Credentials | None) -> Login:
+    """How these credentials were found, for people."""
+    if isinstance(credentials, _UserAndPassword):
+        return Login(host, credentials, "basic", credentials.source, credentials.settings)
+    if credentials is None or isinstance(credentials, Anonymous):
+        return Login(host, Anonymous(), "none", "nowhere")
+    return Login(host, credentials, "token", "the environment", (credentials.describe(),))
 
 
 def _setting(name: str) -> str:
@@ -327,7 +361,7 @@ def _setting(name: str) -> str:
 class _TlsAdapter(HTTPAdapter):
     """The network, with a bundle and a client certificate of its own."""
 
-    def __init__(self, pool_size: int, verify: str | bool | None, cert: str | None) -> None:
+    def __init__(self, pool_size: int, verify: str | bool | None, cert: str | tuple[str, str] | None) -> None:
         super().__init__(pool_connections=4, pool_maxsize=max(1, pool_size))
         self._verify, self._cert = verify, cert
 
@@ -352,4 +386,4 @@ def own_tls(pool_size: int) -> BaseAdapter | None:
             raise UsageError(f"there is no certificate at {path}")
     if not (bundle or cert or is_open):
         return None
-    return _TlsAdapter(pool_size, False if is_open else (bundle or None), cert or None)
+    return _TlsAdapter(pool_size, False if is_open else (bundle or None), cert or client_certificate())

@@ -10,15 +10,16 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from requests.adapters import BaseAdapter
 
-from reconciler.client.auth import Credentials, Token
+from reconciler.client.auth import Credentials, Login, Token
 from reconciler.client.base import BaseDeploymentClient, NotOffered
 from reconciler.client.http import HttpSession, quote
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
-from reconciler.errors import AuthError, UsageError
+from reconciler.errors import AuthError, BadAnswer, UsageError
 
 __all__ = ["OpenAIDeploymentClient"]
 
@@ -56,6 +57,9 @@ class _Key(Credentials):
 
     def describe(self) -> str:
         return "OPENAI_API_KEY"
+
+    def expires(self) -> datetime | None:
+        return Token(_key()).expires()
 
 
 class OpenAIDeploymentClient(BaseDeploymentClient):
@@ -104,6 +108,34 @@ class OpenAIDeploymentClient(BaseDeploymentClient):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    # -- the login ---------------------------------------------------------------------------------------
+
+    def login(self) -> Login:
+        """How requests are signed, for people; asks nobody. Raises AuthError without a key."""
+        _key()
+        settings = _settings()
+        bases = ("OPENAI_API_BASE", "AZURE_OPENAI_ENDPOINT" if settings.is_azure else "OPENAI_BASE_URL")
+        base = [name for name in bases if _variable(name)][:1]
+        azure = ("OPENAI_API_VERSION", "OPENAI_DEPLOYMENT_NAME") if settings.is_azure else ()
+        names = ("OPENAI_API_KEY", "OPENAI_API_TYPE", *base, *azure, *_HEADERS)
+        way = "entra-token" if settings.is_azure and settings.kind != "azure" else "api-key"
+        used = tuple(name for name in names if _variable(name))
+        return Login(settings.base_url, _Key(settings.kind), way, "the environment", used)
+
+    def prove_login(self) -> str:
+        """One read, of the models (on Azure those of the resource); says what was asked. Raises when it is
+        refused. Source for Azure: its data-plane REST reference, "Models - List"."""
+        _key()
+        settings = _settings()
+        path = "/openai/models" if settings.is_azure else "/models"
+        params = {"api-version": settings.version} if settings.is_azure else None
+        found = as_object(
+            "GET", path, self._session(settings).request("GET", path, params=params), is_safe=True
+        ).get("data")
+        if not isinstance(found, list):
+            raise BadAnswer("the answer lists no models", method="GET", path=path)
+        return f"GET {path}: {len(found)} model{'' if len(found) == 1 else 's'}"
 
     # -- reads and queries -------------------------------------------------------------------------------
 

@@ -20,7 +20,15 @@ from typing import Any
 from reconciler.client.base import BaseDeploymentClient, NotOffered, client_of, target_of, targets
 from reconciler.errors import ReconcilerError, UsageError
 
-__all__ = ["GROUP", "TargetInfo", "available_targets", "plugin_client", "run_local", "target_help"]
+__all__ = [
+    "GROUP",
+    "TargetInfo",
+    "available_targets",
+    "plugin_client",
+    "plugin_origin",
+    "run_local",
+    "target_help",
+]
 
 GROUP = "mlflow.deployments"
 _FUNCTIONS = ("run_local", "target_help")
@@ -71,6 +79,16 @@ def available_targets(check: bool = False) -> list[TargetInfo]:
             by_name.setdefault(entry.name, []).append(entry)
     found += [_plugin(entries, check) for entries in by_name.values()]
     return sorted(found)
+
+
+def plugin_origin(target: str) -> str:
+    """The package that offers a target, with its version, and the module in it. Raises UsageError when there
+    is none, or more than one. Nothing is imported."""
+    found = [entry for entry in _installed() if entry.name == target]
+    if not found:
+        raise _unknown(target)
+    entry = _one(found)
+    return f"{_origin(entry)} ({entry.value})"
 
 
 def plugin_client(target: str) -> type[Any]:
@@ -127,7 +145,14 @@ def _origin(entry: EntryPoint) -> str:
     distribution = getattr(entry, "dist", None)
     if distribution is not None:
         return f"{distribution.name} {distribution.version}"
-    return "mlflow" if entry is _SAGEMAKER else "unknown"
+    if entry is not _SAGEMAKER:
+        return "unknown"
+    for name in ("mlflow", "mlflow-skinny"):
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "mlflow"
 
 
 def _one(entries: list[EntryPoint]) -> EntryPoint:
@@ -143,16 +168,19 @@ def _one(entries: list[EntryPoint]) -> EntryPoint:
 
 
 def _plugin_module(target: str) -> Any:
-    installed = _installed()
-    found = [entry for entry in installed if entry.name == target]
+    found = [entry for entry in _installed() if entry.name == target]
     if not found:
-        known = ", ".join(sorted({*targets(), *(entry.name for entry in installed)}))
-        raise UsageError(
-            f"there is no client for the deployments target {target!r}",
-            why=f"known targets: {known}",
-            fix="check its spelling, or install the plugin that offers it",
-        )
+        raise _unknown(target)
     return _loaded(_one(found))
+
+
+def _unknown(target: str) -> UsageError:
+    known = ", ".join(sorted({*targets(), *(entry.name for entry in _installed())}))
+    return UsageError(
+        f"there is no client for the deployments target {target!r}",
+        why=f"known targets: {known}",
+        fix="check its spelling, or install the plugin that offers it",
+    )
 
 
 def _checked_module(target: str) -> tuple[Any, type[Any]]:
@@ -172,7 +200,7 @@ def _loaded(entry: EntryPoint) -> Any:
             why=str(error),
             fix="install mlflow: this plugin is written for its base class" if is_mlflow else "",
         ) from error
-    except Exception as error:  # whatever the plugin's own code raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the plugin's own code raises while it is imported
         raise UsageError(
             f"the plugin for {entry.name!r} cannot be loaded",
             where=entry.value,
@@ -225,7 +253,7 @@ def _built_in(name: str, check: bool) -> TargetInfo:
         try:
             resolve()
         except ReconcilerError as error:
-            why = error.what
+            why = f"{error.what}: {error.why}" if error.why else error.what
     return TargetInfo(name, "built-in", not why, why, "reconciler")
 
 

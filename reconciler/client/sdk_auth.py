@@ -8,8 +8,6 @@ host of the other. (Facts: databricks-sdk 0.156, ``config.py`` and ``credentials
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib.util
 import json
 import os
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.client.credentials import Credentials, normalise_host
+from reconciler.client.credentials import Credentials, end_of, normalise_host
 from reconciler.errors import AuthError
 from reconciler.values import Secret
 
@@ -237,7 +235,7 @@ class SdkCredentials(Credentials):
     def expires(self) -> datetime | None:
         """The end that stands in the token, when it is a JWT; else what the SDK knows."""
         with self._lock:
-            end = _end_of(self._seen.reveal())
+            end = end_of(self._seen.reveal())
             if end is not None or self._config is None or self.auth_type in _COMMANDS:
                 return end  # of a command's answer the SDK drops the time zone
             try:
@@ -344,15 +342,3 @@ def _secrets(values: Mapping[str, str], env: Mapping[str, str]) -> tuple[Secret,
     except (ValueError, AttributeError):
         pass  # a path
     return tuple(Secret(each.strip()) for each in found if each.strip())
-
-
-def _end_of(header: str) -> datetime | None:
-    """``exp`` of a bearer token that is a JWT (RFC 7519). Read to be shown, so the signature is no matter."""
-    parts = header.partition(" ")[2].split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC)
-    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, OSError):
-        return None

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from reconciler.emulator.faults import GRAMMAR
 from reconciler.emulator.local import open_folder, parse_duration, parse_write_limit
 from reconciler.emulator.server import serve
 from reconciler.errors import ReconcilerError
@@ -22,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--latency", default="0", help="wait before each answer, as 40ms (none)")
     parser.add_argument("--provisioning", default="0", help="time until a config is live, as 2s (none)")
     parser.add_argument("--write-limit", metavar="CALLS/TIME", help="as 50/5m (none)")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="SPEC", help=GRAMMAR.replace("%", "%%")
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the faults that come by chance (0)")
     given = parser.parse_args(arguments)
 
     def announce(port: int) -> None:
@@ -36,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             latency=parse_duration(given.latency),
             provisioning=parse_duration(given.provisioning),
             write_limit=parse_write_limit(given.write_limit) if given.write_limit else None,
+            faults=given.fault,
+            seed=given.seed,
             ready=announce,
         )
     except ReconcilerError as error:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
+from requests.exceptions import ConnectionError as Unconnected
 from requests.exceptions import ReadTimeout
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
+from urllib3.exceptions import NewConnectionError, ProtocolError
 from urllib3.response import HTTPResponse
 
-from reconciler.emulator.wire import Handler, Request
+from reconciler.emulator.wire import Broken, Handler, Request
 
 __all__ = ["EmulatorAdapter"]
 
@@ -26,13 +29,15 @@ class EmulatorAdapter(BaseAdapter):
     EmulatorAdapter(workspace))``.
 
     ``latency``: seconds before each answer; by default the workspace's own. A read timeout that is shorter
-    ends as it would over a network, after the request was carried out.
+    ends as it would over a network, after the request was carried out. A broken answer (``Broken``) raises
+    what the network's own adapter raises.
     """
 
     def __init__(self, workspace: Handler, *, latency: float | None = None) -> None:
         super().__init__()
         self.workspace = workspace
         self.latency: float = getattr(workspace, "latency", 0.0) if latency is None else latency
+        self._away_until = 0.0
 
     def send(
         self,
@@ -44,8 +49,16 @@ class EmulatorAdapter(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """One request, one answer; a streamed body is produced while it is read."""
+        if time.monotonic() < self._away_until:
+            refused = NewConnectionError(None, "Connection refused")  # type: ignore[arg-type]
+            raise Unconnected(refused, request=request)
         answer = self.workspace.handle(_as_request(request))
-        self._wait(request, timeout)
+        self._wait(request, self.latency, timeout)
+        headers = dict(answer.headers)
+        if answer.broken is not None:
+            content = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+            headers["content-length"] = str(len(content))
+            answer = replace(answer, body=self._broken(request, timeout, content, answer.broken))
         body: io.BufferedIOBase
         if isinstance(answer.body, bytes):
             body = io.BytesIO(answer.body)
@@ -53,11 +66,11 @@ class EmulatorAdapter(BaseAdapter):
             body = io.BufferedReader(_Pieces(answer.body))
         response = Response()
         response.status_code = answer.status
-        response.headers = CaseInsensitiveDict(answer.headers)
+        response.headers = CaseInsensitiveDict(headers)
         response.encoding = get_encoding_from_headers(response.headers)
         response.raw = HTTPResponse(
             body=body,
-            headers=dict(answer.headers),
+            headers=headers,
             status=answer.status,
             preload_content=False,
             request_method=request.method,
@@ -72,14 +85,24 @@ class EmulatorAdapter(BaseAdapter):
     def close(self) -> None:
         """Nothing to close: the workspace belongs to whoever made it."""
 
-    def _wait(self, request: PreparedRequest, timeout: Any) -> None:
-        if not self.latency:
+    @staticmethod
+    def _wait(request: PreparedRequest, seconds: float, timeout: Any) -> None:
+        if not seconds:
             return
         read = timeout[1] if isinstance(timeout, tuple) else timeout
-        if read is not None and read < self.latency:
+        if read is not None and read < seconds:
             time.sleep(read)
             raise ReadTimeout(f"no answer within {read} seconds", request=request)
-        time.sleep(self.latency)
+        time.sleep(seconds)
+
+    def _broken(self, request: PreparedRequest, timeout: Any, content: bytes, broken: Broken) -> bytes:
+        """What of the body arrives; the announced length is that of the whole. Raises when nothing does."""
+        self._wait(request, broken.silence, timeout)
+        self._away_until = time.monotonic() + broken.away
+        if broken.part is None:
+            reset = ConnectionResetError(104, "Connection reset by peer")
+            raise Unconnected(ProtocolError("Connection aborted.", reset), request=request)
+        return content[: broken.part]
 
 
 class _Pieces(io.RawIOBase):

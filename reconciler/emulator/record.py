@@ -16,7 +16,7 @@ class Rollout:
 
     ``started``: milliseconds. ``settles``: when it is decided, in seconds of the workspace's clock; None
     when it never is, or when it was. ``failed``: entity → what went wrong, once it has failed.
-    ``canceled``: it was stopped instead.
+    ``canceled``: it was stopped instead. ``doomed``: it will fail, whatever its models are called.
     """
 
     config: dict[str, Any]
@@ -25,6 +25,7 @@ class Rollout:
     settles: float | None = None
     failed: dict[str, str] = field(default_factory=dict)
     canceled: bool = False
+    doomed: bool = False
 
 
 @dataclass(slots=True)

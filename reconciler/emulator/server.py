@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import signal
 import socket
+import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl
 
-from reconciler.emulator.wire import MAX_BODY, Handler, Refusal, Request, Response, refused, too_large
+from reconciler.emulator.troubled import Troubled
+from reconciler.emulator.wire import MAX_BODY, Broken, Handler, Refusal, Request, Response, refused, too_large
 from reconciler.emulator.workspace import Workspace, WriteLimit
 from reconciler.errors import UsageError
 
@@ -29,10 +32,17 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _Application = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 _GRACE: Final = 2  # seconds that open requests get when the server stops
+_TRANSPORT: Final = "reconciler.transport"  # an extension of the scope: the connection itself, to break it
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 
-def application(workspace: Handler, *, latency: float = 0.0) -> _Application:
-    """The ASGI application. ``latency``: seconds before each answer; requests wait for it side by side."""
+def application(
+    workspace: Handler, *, latency: float = 0.0, leave: Callable[[float], None] = lambda seconds: None
+) -> _Application:
+    """The ASGI application. ``latency``: seconds before each answer; requests wait for it side by side.
+
+    ``leave``: lets nobody in for so many seconds, where an answer says that the server is away.
+    """
 
     async def app(scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
@@ -47,9 +57,39 @@ def application(workspace: Handler, *, latency: float = 0.0) -> _Application:
         response = workspace.handle(_as_request(scope, body))
         if latency:
             await asyncio.sleep(latency)
-        await _send(send, response)
+        if response.broken is None:
+            await _send(send, response)
+        else:
+            await _break(scope, receive, send, response, response.broken)
+            leave(response.broken.away)
 
     return app
+
+
+async def _break(scope: _Message, receive: _Receive, send: _Send, response: Response, broken: Broken) -> None:
+    """Sends what still arrives of a broken answer, then resets the connection."""
+    if broken.silence:
+        with contextlib.suppress(TimeoutError):  # the client may go away first
+            await asyncio.wait_for(receive(), broken.silence)
+    body = response.body if isinstance(response.body, bytes) else b"".join(response.body)
+    if broken.part is not None:
+        if broken.part >= len(body):
+            await _send(send, response)
+            return
+        headers = [*_encoded(response), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body[: broken.part], "more_body": True})
+        await asyncio.sleep(0.002)  # what was sent shall arrive before the reset does
+    transport = scope["extensions"][_TRANSPORT]["transport"]
+    connection = transport.get_extra_info("socket")
+    if connection is not None and not transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        transport.abort()
+        await receive()  # until the server has noticed
+
+
+def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
 
 
 async def _body(receive: _Receive) -> bytes | None:
@@ -85,7 +125,7 @@ def _as_request(scope: _Message, body: bytes) -> Request:
 
 
 async def _send(send: _Send, response: Response) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers = _encoded(response)
     body = response.body
     if isinstance(body, bytes):
         headers.append((b"content-length", str(len(body)).encode()))
@@ -135,15 +175,24 @@ def _is_loopback(host: str) -> bool:
 def _uvicorn_server(app: _Application) -> uvicorn.Server:
     try:
         import uvicorn
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError as error:
         raise UsageError(
             "the emulator's HTTP server is not installed", fix="pip install 'reconciler[emulator]'"
         ) from error
+
+    class WithTransport(HttpToolsProtocol):
+        """Hands the connection to the application, which else could not break it."""
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["extensions"] = {_TRANSPORT: {"transport": self.transport}}
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
             loop="asyncio",
-            http="httptools",
+            http=WithTransport,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -168,8 +217,10 @@ class Running:
         latency: float = 0.0,
         any_address: bool = False,
     ) -> None:
-        self._server = _uvicorn_server(application(workspace, latency=latency))
+        self._server = _uvicorn_server(application(workspace, latency=latency, leave=self._leave))
         self._socket = listening_socket(host, port, any_address=any_address)
+        self._host, self._any_address = host, any_address
+        self._returning: asyncio.TimerHandle | None = None
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -184,6 +235,38 @@ class Running:
         """Ends :meth:`run`; from any thread. Open requests get a moment to finish."""
         self._server.should_exit = True
 
+    def _leave(self, seconds: float) -> None:
+        """Close the port and every connection, and come back after so many seconds."""
+        if not seconds or self._returning is not None:
+            return
+        for listener in self._server.servers:
+            listener.close()
+        self._server.servers.clear()
+        for connection in list(self._server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.close()  # what was answered still arrives
+        self._returning = asyncio.get_running_loop().call_later(seconds, self._return)
+
+    def _return(self) -> None:
+        self._returning = None
+        if self._server.should_exit:
+            return
+        config = self._server.config
+        make = functools.partial(
+            cast("Callable[..., asyncio.Protocol]", config.http_protocol_class),
+            config=config,
+            server_state=self._server.server_state,
+            app_state=self._server.lifespan.state,
+        )
+        self._socket = listening_socket(self._host, self.port, any_address=self._any_address)
+        loop = asyncio.get_running_loop()
+
+        async def listen() -> None:
+            self._server.servers.append(await loop.create_server(make, sock=self._socket))
+
+        self._listening = loop.create_task(listen())
+
 
 def serve(
     path: str,
@@ -193,16 +276,19 @@ def serve(
     latency: float = 0.0,
     provisioning: float = 0.0,
     write_limit: WriteLimit | None = None,
+    faults: Sequence[str] = (),
+    seed: int = 0,
     ready: Callable[[int], None] | None = None,
 ) -> None:
     """Serves the workspace of a file until SIGTERM or SIGINT. Prints nothing.
 
     ``ready`` is called with the port once connections are taken: the socket listens by then, so a client that
-    is faster than the server only waits.
+    is faster than the server only waits. ``faults`` and ``seed``: as for :class:`Troubled`.
     """
     workspace = Workspace(path, provisioning=provisioning, write_limit=write_limit)
     try:
-        running = Running(workspace, host=host, port=port, latency=latency)
+        handler: Handler = Troubled(workspace, faults, seed=seed) if faults else workspace
+        running = Running(handler, host=host, port=port, latency=latency)
         if ready is not None:
             ready(running.port)
         with _stopped_by_signals():

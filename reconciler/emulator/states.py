@@ -51,7 +51,7 @@ def settle(record: Record, now: float) -> bool:
     pending.failed = {
         entity["name"]: f"Container for '{_model(entity)}' exited before it became ready: see the build logs."
         for entity in entities
-        if FAIL in _model(entity)
+        if pending.doomed or FAIL in _model(entity)
     }
     pending.canceled = not pending.failed and any(CANCEL in _model(entity) for entity in entities)
     if pending.failed:

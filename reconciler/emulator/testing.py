@@ -7,12 +7,14 @@ the requests so far as ``server.log``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from reconciler.emulator.faults import Fault
 from reconciler.emulator.server import Running
+from reconciler.emulator.troubled import Struck, Troubled
 from reconciler.emulator.wire import Handler, Request, Response
 from reconciler.emulator.workspace import Workspace
 
@@ -45,11 +47,14 @@ class Logging:
 
 @dataclass(slots=True)
 class RunningEmulator:
-    """What :func:`running` gives."""
+    """What :func:`running` gives. ``log``: what was asked; ``acted``: what reached the workspace in spite of
+    faults; ``struck``: the faults that came about."""
 
     url: str
     workspace: Workspace
     log: list[Logged] = field(default_factory=list)
+    acted: list[Logged] = field(default_factory=list)
+    struck: list[Struck] = field(default_factory=list)
 
     def count(self, method: str = "", containing: str = "") -> int:
         """How many requests had this method and this text in their path; "" stands for any."""
@@ -57,15 +62,26 @@ class RunningEmulator:
 
 
 @contextmanager
-def running(path: str = ":memory:", *, latency: float = 0.0, **options: Any) -> Iterator[RunningEmulator]:
-    """Runs an emulator on a free port. ``options`` are those of :class:`Workspace`."""
+def running(
+    path: str = ":memory:",
+    *,
+    latency: float = 0.0,
+    faults: Sequence[str | Fault] = (),
+    seed: int = 0,
+    **options: Any,
+) -> Iterator[RunningEmulator]:
+    """Runs an emulator on a free port. ``options`` are those of :class:`Workspace`, ``faults`` and ``seed``
+    those of :class:`Troubled`.
+    """
     workspace = Workspace(path, **options)
-    layer = Logging(workspace)
+    acted = Logging(workspace)
+    troubled = Troubled(workspace, faults, seed=seed, inner=acted)
+    layer = Logging(troubled)
     server = Running(layer, latency=latency)
     thread = threading.Thread(target=server.run, name="emulator", daemon=True)
     thread.start()
     try:
-        yield RunningEmulator(server.url, workspace, layer.log)
+        yield RunningEmulator(server.url, workspace, layer.log, acted.log, troubled.struck)
     finally:
         server.stop()
         thread.join(timeout=10)

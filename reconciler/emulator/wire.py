@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 __all__ = [
     "MAX_BODY",
+    "Broken",
     "Handler",
     "Refusal",
     "Request",
@@ -46,12 +47,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """How an answer fails to arrive; the doors carry it out, in this order.
+
+    ``silence``: seconds in which nothing is sent. ``part``: bytes of the body that still arrive, after the
+    head of the whole answer; None: not even the head. Then the connection is reset. ``away``: seconds for
+    which nobody is let in from then on, as if the server were not there.
+    """
+
+    silence: float = 0.0
+    part: int | None = None
+    away: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """One answer. A body that is an iterator is sent piece by piece as it comes."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes | Iterator[bytes]
+    broken: Broken | None = None
 
 
 class Handler(Protocol):
@@ -104,7 +120,7 @@ def refused(refusal: Refusal) -> Response:
 
 def identified(response: Response) -> Response:
     """The same answer with a request id of its own."""
-    return Response(response.status, {**response.headers, "x-request-id": str(uuid.uuid4())}, response.body)
+    return replace(response, headers={**response.headers, "x-request-id": str(uuid.uuid4())})
 
 
 def json_body(request: Request) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.engine.executor import ExecutionOptions, execute
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
-from reconciler.engine.waiting import Clock
+from reconciler.engine.waiting import Clock, SystemClock
 from reconciler.errors import ManifestError, TargetError
 from reconciler.kinds import kind_of
 from reconciler.values import (
@@ -26,6 +26,9 @@ from reconciler.values import (
 )
 
 __all__ = ["Applied", "apply"]
+
+_LATER = (1.0, 2.0, 4.0)
+"""Seconds until the proof is read again when it shows a difference: a read may lag behind the writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,19 @@ def apply(
     touched = [resources[o.step.address] for o in outcomes if o.results]
     if not touched:
         return Applied(plan, outcomes, None, finished)
-    try:
-        deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}
-        kept = [resource for resource in touched if resource.address not in deleted]
-        snapshot = read_snapshot(client, touched, target=plan.target, taken_at=taken_at())
-        remaining = make_plan(kept, snapshot, stack=plan.stack, adopt=adopted)
-    except (TargetError, ManifestError) as error:
-        return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
-    again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
-    remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
+    deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}
+    kept = [resource for resource in touched if resource.address not in deleted]
+    for wait in (*_LATER, None):
+        try:
+            snapshot = read_snapshot(client, touched, target=plan.target, taken_at=taken_at())
+            remaining = make_plan(kept, snapshot, stack=plan.stack, adopt=adopted)
+        except (TargetError, ManifestError) as error:
+            return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
+        again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
+        remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
+        if wait is None or remaining.is_empty or not finished or (stop is not None and stop.is_set()):
+            break
+        (clock or SystemClock()).sleep(wait)
     ready = all(
         kind_of(address).status(live.raw)[0] is Status.READY
         for address, live in snapshot.resources.items()

@@ -38,6 +38,10 @@ _READ_MISSES = 20
 """Failed reads in a row while waiting, after which the wait is given up."""
 
 
+LAG = 10.0
+"""Seconds that a read may lag behind a write: for so long, one that shows what was before is not believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionOptions:
     """How a plan is carried out. ``wait_timeout``: seconds for each endpoint (Terraform waits 45 minutes)."""
@@ -130,7 +134,9 @@ class _Loop:
         patience, wait = task.patience, task.waiting
         assert patience is not None
         assert wait is not None
-        over = patience.is_over(self.clock.now())
+        now = self.clock.now()
+        over = patience.is_over(now)
+        may_be_old = not wait.for_gone and now - patience.since < LAG
         try:
             live = task.peek()
         except TargetError as error:
@@ -140,8 +146,10 @@ class _Loop:
             return None
         patience.misses = 0
         if live is None:
-            return Gone()
+            return None if may_be_old else Gone()
         status, message = kind_of(task.step.address).status(live.raw)
+        if may_be_old and status is Status.READY and wait.is_old(live):
+            return None
         if not wait.for_gone and status is not Status.WAITING:
             return Settled(live, status, message)
         task.run.tell("waiting", message if not wait.for_gone else "being deleted")

@@ -60,7 +60,7 @@ def assemble(
     """The plan of these steps: in the order of their references, with the ids that are known, and with what
     concerns all of them said once. Raises ManifestError as :func:`make_plan` does."""
     linked = linked_steps(desired, steps, snapshot)
-    return Plan(snapshot.target, linked, stack=stack, notes=_notes(steps))
+    return Plan(snapshot.target, linked, stack=stack, notes=(*_notes(steps), *_unmarked(steps)))
 
 
 def plan_destroy(
@@ -88,7 +88,9 @@ def plan_destroy(
                 notes=of.notes(live),
             )
         steps.append(step)
-    return Plan(snapshot.target, ordered_deletes(desired, steps, snapshot), stack=stack)
+    return Plan(
+        snapshot.target, ordered_deletes(desired, steps, snapshot), stack=stack, notes=_unmarked(steps)
+    )
 
 
 def make_step(resource: Resource, live: Live | None, *, resend: bool = False, adopt: bool = False) -> Step:
@@ -240,6 +242,14 @@ def _notes(steps: Sequence[Step]) -> tuple[str, ...]:
     if untold:
         notes.append(f"the target does not tell, and so it cannot be compared: {', '.join(untold)}")
     return tuple(notes)
+
+
+def _unmarked(steps: Sequence[Step]) -> tuple[str, ...]:
+    """That nobody can tell whose they are, where something of a plugin's target is changed or deleted."""
+    touched = (Action.UPDATE, Action.REPLACE, Action.DELETE)
+    if not any(s.address.dialect == "plugin" and s.action in touched for s in steps):
+        return ()
+    return ("the target keeps no marker of ownership: what has a name of these manifests counts as theirs",)
 
 
 def _pattern(skipped: Skipped) -> str:

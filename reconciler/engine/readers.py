@@ -6,22 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.errors import BadAnswer, NotFound
+from reconciler.errors import BadAnswer, NotFound, TargetError
 from reconciler.kinds import kind_of
+from reconciler.kinds.endpoint import misshapen
+from reconciler.terminal import control
 from reconciler.values import Live, Resource
 
-__all__ = ["list_names", "read_live"]
+__all__ = ["list_names", "read_live", "read_unlisted"]
+
+_PAGE = 10
+"""A plugin's list of so many may be one page of more: SageMaker's API gives 10 unless it is asked for more
+(its reference, ListEndpoints), and mlflow's client does not ask (3.17)."""
 
 
 def list_names(client: Any, name: str, desired: Sequence[Resource]) -> Mapping[str, Mapping[str, Any]]:
     """Name → what LIST says of it, for all resources of one kind: one request for endpoints and models, one
-    for each endpoint of the target that deployments of ``desired`` belong to.
+    for each endpoint of the target that deployments of ``desired`` belong to (without any: for all).
 
     Raises TargetError when the list cannot be read.
     """
     match name:
         case "Deployment":
-            wheres = dict.fromkeys(resource.spec.get("endpoint") for resource in desired)
+            wheres = dict.fromkeys(resource.spec.get("endpoint") for resource in desired) or {None: None}
             return {_name_of(item): item for where in wheres for item in _listed(client, where)}
         case "Model":
             answer = client.list_endpoints()
@@ -74,7 +80,7 @@ def read_live(
         case "Model":
             # LIST shows the whole of a model: nothing more to ask.
             return None if summary is None else Live(resource.address, dict(summary))
-        case _ if resource.address.dialect == "plugin":
+        case _ if resource.address.dialect.startswith("plugin"):
             return _plugin_endpoint(client, resource, summary)
         case _:
             return _endpoint(client, resource, summary, permissions)
@@ -82,14 +88,31 @@ def read_live(
 
 def _deployment(client: Any, resource: Resource, summary: Mapping[str, Any] | None) -> Live | None:
     name, where = resource.address.name, resource.spec.get("endpoint")
-    if summary is None and name not in list_names(client, "Deployment", [resource]):
-        # How a plugin says that there is no such deployment is its own; its list says it clearly.
-        return None
+    if summary is None:
+        listed = list_names(client, "Deployment", [resource])
+        if name not in listed:
+            return read_unlisted(client, resource, len(listed))
     arguments = {"endpoint": where} if where else {}
     try:
         return Live(resource.address, dict(client.get_deployment(name, **arguments)))
     except NotFound:
         return None
+
+
+def read_unlisted(client: Any, resource: Resource, listed: int) -> Live | None:
+    """One resource that LIST did not show among ``listed`` of its kind: None, or what a list cut off.
+
+    How a plugin says that there is no such deployment is its own; its list says it clearly, unless that may
+    have been cut: then the deployment is asked for, and any error means that it is not there.
+    """
+    if resource.address.kind != "Deployment" or listed < _PAGE:
+        return None
+    where = resource.spec.get("endpoint")
+    try:
+        found = client.get_deployment(resource.address.name, **({"endpoint": where} if where else {}))
+    except TargetError:
+        return None
+    return Live(resource.address, dict(found)) if isinstance(found, Mapping) and found else None
 
 
 def _plugin_endpoint(client: Any, resource: Resource, summary: Mapping[str, Any] | None) -> Live | None:
@@ -117,4 +140,12 @@ def _endpoint(
             spellings = (name, *field.also_called)
             if field.not_echoed == "get" and not any(raw.get(s) for s in spellings):
                 raw.update({s: summary[s] for s in spellings if summary.get(s)})
-    return Live(resource.address, raw, grants)
+    live = Live(resource.address, raw, grants)
+    if said := misshapen(live):
+        raise BadAnswer(
+            f"the answer is not an endpoint of the API: {control(said)}",
+            method="GET",
+            path=str(resource.address),
+            fix="check that the host is the workspace itself",
+        )
+    return live

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError
-from reconciler.values import Action, Plan, Step
+from reconciler.kinds.deployment import owner_of
+from reconciler.values import STACK_TAG, Action, Plan, Step
 
 __all__ = ["failures", "refusals"]
 
@@ -16,11 +17,29 @@ def refusals(plan: Plan) -> RefusedError | None:
         return _refused(refused)
     protected = [s for s in plan.steps if s.protected and s.action in (Action.DELETE, Action.REPLACE)]
     if not protected:
-        return None
+        return _foreign(plan)
     return ProtectedError(
         "\n".join(_sentence(step) for step in protected),
         why="lifecycle.prevent_destroy forbids it",
         fix="undo what forces it, or take prevent_destroy out of the manifest in a commit of its own",
+    )
+
+
+def _foreign(plan: Plan) -> RefusedError | None:
+    """Refused: what bears the marker of another stack."""
+    owned = [
+        (step, owner)
+        for step in plan.steps
+        if step.address.dialect.startswith("plugin") and step.calls
+        if (owner := owner_of(step.base or {}, plan.stack)) not in ("", plan.stack)
+    ]
+    if not owned:
+        return None
+    mine = f"this run is for the stack {plan.stack!r}" if plan.stack else "this run names no stack"
+    return RefusedError(
+        "\n".join(f"{step.address} belongs to the stack {owner!r}" for step, owner in owned),
+        why=f"its tag {STACK_TAG} says so, and {mine}",
+        fix="give it another name in the manifest, or run with --stack and that name if it is yours",
     )
 
 

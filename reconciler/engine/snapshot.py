@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from reconciler.engine.readers import list_names, read_live
+from reconciler.engine.readers import list_names, read_live, read_unlisted
 from reconciler.errors import UsageError
 from reconciler.kinds import kind_of
-from reconciler.schema import Field
+from reconciler.kinds.endpoint import fields, misshapen
+from reconciler.schema import Field, kinds
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
@@ -50,14 +51,18 @@ def read_snapshot(
         return Snapshot(target, taken_at, view.live, names=tuple(sorted(view.names)), ids=view.ids)
     found: list[Live] = []
     summaries: dict[Address, Mapping[str, Any]] = {}
+    counts: dict[str, int] = {}
     for name in dict.fromkeys(resource.address.kind for resource in desired):
         of_kind = [resource for resource in desired if resource.address.kind == name]
-        for one, summary in list_names(client, name, of_kind).items():
-            summaries[Address(name, one)] = summary
+        listed = list_names(client, name, of_kind)
+        counts[name] = len(listed)
+        summaries |= {Address(name, one): summary for one, summary in listed.items()}
 
     def details(resource: Resource) -> Live | None:
         summary = summaries.get(resource.address)
-        return None if summary is None else read_live(client, resource, summary)
+        if summary is None:
+            return read_unlisted(client, resource, counts[resource.address.kind])
+        return read_live(client, resource, summary)
 
     def take(results: Iterable[Live | None]) -> None:
         for resource, live in zip(desired, results, strict=True):
@@ -142,7 +147,10 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
         resources = {}
         for text, entry in content["resources"].items():
             address = Address.parse(text)
-            resources[address] = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
+            live = Live(address, _unmasked(entry["raw"], salt), entry["permissions"])
+            if said := _unfit(live):
+                raise TypeError(f"{address}: {said}")
+            resources[address] = live
         names = tuple(Address.parse(text) for text in content["names"])
         ids = {Address.parse(text): str(live_id) for text, live_id in content.get("ids", {}).items()}
         return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt, ids)
@@ -153,6 +161,15 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
             why=f"it lacks or garbles {error}",
             fix="write one with: reconciler plan --save-snapshot FILE",
         ) from error
+
+
+def _unfit(live: Live) -> str:
+    """Why that is no live side of its kind, "" when it is."""
+    if live.address.kind not in kinds():
+        return f"there is no kind {live.address.kind}"
+    if not isinstance(live.raw, dict) or not isinstance(live.permissions, dict | None):
+        return "it is not an object"
+    return misshapen(live) if kind_of(live.address).fields is fields() else ""
 
 
 def _unmasked(value: Any, salt: str) -> Any:

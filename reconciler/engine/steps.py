@@ -45,13 +45,17 @@ _TRIES = 3
 
 LOG_LINES = 20
 
+_GONE = "it was deleted, or made anew, since it was read"
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Yielded by a step: resume me with :class:`Settled` once the endpoint is ready or failed, or with
-    :class:`Gone`. ``for_gone``: it is the going that is awaited."""
+    :class:`Gone`. ``for_gone``: it is the going that is awaited. ``is_old``: a ready endpoint may be what was
+    before the call; it is believed only when it stays so (``executor.LAG``)."""
 
     for_gone: bool = False
+    is_old: Callable[[Live], bool] = lambda live: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,7 @@ class StepRun:
                     self._live_of(result)
                     raise _Ended(StepStatus.FAILED, "it is still there after its delete\nnext: apply again")
             elif call.waits:
-                yield from self._wait_until_live()
+                yield from self._wait_until_live(call)
 
     def _filled(self, call: Call) -> Call:
         """The call with the live ids, which are known only since the creates."""
@@ -260,11 +264,15 @@ class StepRun:
                     self._failed(call, began)
                     raise
                 return done("there already, with the same content")
-            except NotFound:
-                if call.method != "DELETE":
-                    self._failed(call, began)
-                    raise
-                return done("gone already")
+            except NotFound as error:
+                if call.method == "DELETE":
+                    return done("gone already")
+                self._failed(call, began)
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # else it is the route that is missing
+                    raise _Ended(
+                        StepStatus.FAILED, f"{_GONE}\nwhy: {error.message}\nnext: plan again"
+                    ) from None
+                raise
             except Conflict:
                 if not (call.needs_settled and self.waits and attempt < _TRIES):
                     self._failed(call, began)
@@ -346,11 +354,15 @@ class StepRun:
         resent = any(_covers(call, change) and change.why for change in self.step.changes)
         return same and not (resent and not self._is_waiting(live))
 
-    def _wait_until_live(self) -> Generator[Wait, Result, None]:
+    def _wait_until_live(self, call: Call) -> Generator[Wait, Result, None]:
         if not self.waits:
             self._settled = False
             return
-        result = yield Wait()
+
+        def is_old(live: Live) -> bool:
+            return bool(call.section) and any(_covers(call, change) for change in self.replan(live).changes)
+
+        result = yield Wait(is_old=is_old)
         if isinstance(result, Gone):
             raise _Ended(StepStatus.FAILED, "it was deleted while it was awaited\nnext: plan again")
         self._live_of(result)

@@ -136,6 +136,7 @@ _MODULES: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
     ("Endpoint", ""): ("endpoint", "endpoint_calls", "Endpoint"),
     # What an endpoint's settings are is the plugin's affair: they are compared as a deployment's are.
     ("Endpoint", "plugin"): ("plugin_endpoint", "plugin_endpoint", "Deployment"),
+    ("Endpoint", "plugin+tags"): ("plugin_endpoint", "plugin_endpoint", "Deployment"),
     ("Deployment", ""): ("deployment", "deployment", "Deployment"),
     ("Model", ""): ("model", "model", "Model"),
     ("GatewaySecret", ""): ("gateway_secret", "gateway_secret", "GatewaySecret"),

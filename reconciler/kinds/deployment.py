@@ -3,6 +3,11 @@
 What such a target answers has a shape of its own; only what can be found in it again is compared, and the
 rest is left out with its reason. Facts: mlflow.deployments.BaseDeploymentClient (create_deployment,
 update_deployment, delete_deployment, get_deployment; every returned dict holds ``name``).
+
+Ownership. The API has no place for a marker. A plugin that keeps tags says so (``keeps_tags`` of our base
+class): there the stack's name is one more tag, written on create and compared like any other. Of the
+published plugins that were looked at none gives tags back: mlflow's SageMaker client takes them, and does not
+tell them (mlflow 3.17).
 """
 
 from __future__ import annotations
@@ -10,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.values import (
     MASK,
+    STACK_TAG,
     Action,
     Call,
     FieldChange,
@@ -25,9 +32,26 @@ from reconciler.values import (
     Status,
 )
 
-__all__ = ["KIND", "calls", "comparable", "fingerprint", "moved", "normalise", "notes", "notice", "status"]
+__all__ = [
+    "KIND",
+    "MARKED",
+    "calls",
+    "comparable",
+    "fingerprint",
+    "marked",
+    "moved",
+    "normalise",
+    "notes",
+    "notice",
+    "owner_of",
+    "status",
+    "told_config",
+    "with_their_tags",
+]
 
 KIND: Final = "Deployment"
+MARKED: Final = "plugin+tags"
+"""Dialect of a plugin's target that keeps tags: resources of it bear the marker of their stack."""
 _TOP: Final = ("model_uri", "flavor")
 
 
@@ -36,10 +60,64 @@ def normalise(live: Live) -> dict[str, Any]:
     everything of the answer's own ``config``, or of the answer itself when it has none."""
     raw = live.raw
     shape: dict[str, Any] = {name: raw[name] for name in _TOP if isinstance(raw.get(name), str)}
-    config = raw.get("config")
-    told = dict(config) if isinstance(config, Mapping) else {k: v for k, v in raw.items() if k not in _TOP}
-    shape["config"] = {str(key): value for key, value in told.items() if key != "name"}
+    shape["config"] = told_config(live, without=_TOP)
     return shape
+
+
+def told_config(live: Live, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The answer's own ``config``, or the answer itself when it has none; with the tags that stand beside it,
+    where they are known to be those that were sent."""
+    raw = live.raw
+    config = raw.get("config")
+    told = config if isinstance(config, Mapping) else {k: v for k, v in raw.items() if k not in without}
+    found = {str(key): value for key, value in told.items() if key != "name"}
+    beside = raw.get("tags")
+    if isinstance(beside, Mapping) and (live.address.dialect == MARKED or STACK_TAG in beside):
+        found.setdefault("tags", beside)
+    return found
+
+
+def marked(resource: Resource, stack: str) -> Resource:
+    """The resource with the marker of its stack among its tags; as it is when these are no map."""
+    spec = dict(resource.spec)
+    config = dict(spec.get("config") or {}) if resource.address.kind == KIND else spec
+    tags = config.get("tags") or {}
+    if not isinstance(tags, Mapping):
+        return resource
+    config["tags"] = {**tags, STACK_TAG: stack}
+    return replace(resource, spec={**spec, "config": config} if resource.address.kind == KIND else config)
+
+
+def owner_of(shape: Mapping[str, Any], mine: str) -> str:
+    """The stack whose marker a live resource bears, by its normalised answer: "" without one, ``mine`` also
+    when that is all that can be told of a saved snapshot's digest."""
+    config = shape.get("config")
+    tags = config.get("tags") if isinstance(config, Mapping) else None
+    marker = tags.get(STACK_TAG) if isinstance(tags, Mapping) else None
+    if isinstance(marker, Masked) and marker.matches(mine):
+        return mine
+    return str(marker or "")
+
+
+def with_their_tags(config: Mapping[str, Any], live: Live | None) -> dict[str, Any]:
+    """What an update sends: where the manifest writes no tags, what is there stays beside the marker."""
+    theirs = told_config(live).get("tags") if live is not None else None
+    if set(config.get("tags") or ()) != {STACK_TAG} or not isinstance(theirs, Mapping):
+        return dict(config)
+    return {**config, "tags": {**theirs, **config["tags"]}}
+
+
+def _tags_compared(wanted: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer's tags as far as they are this manifest's affair."""
+    mine, theirs = wanted.get("tags"), told.get("tags", {})
+    if not (isinstance(mine, Mapping) and isinstance(theirs, Mapping)):
+        return told
+    if STACK_TAG not in mine:
+        seen = {key: value for key, value in theirs.items() if key != STACK_TAG}
+        return {**told, "tags": seen} if "tags" in told else told
+    if set(mine) == {STACK_TAG}:
+        theirs = {key: value for key, value in theirs.items() if key == STACK_TAG}
+    return {**told, "tags": theirs}
 
 
 def comparable(
@@ -49,8 +127,8 @@ def comparable(
     sort of value, cannot be compared; one that only the answer has is the target's own."""
     desired = dict(resource.spec)
     theirs = {name: shape[name] for name in _TOP if name in shape}
-    told = shape["config"]
     wanted: Mapping[str, Any] = resource.spec.get("config") or {}
+    told = _tags_compared(wanted, shape["config"])
     found = {key: told[key] for key, value in wanted.items() if key in told and _same_sort(value, told[key])}
     if wanted:
         desired["config"] = {k: _told_as(v, found[k]) if k in found else v for k, v in wanted.items()}
@@ -90,9 +168,11 @@ def _as_told(mine: Any, theirs: Any) -> Any:
 
 
 def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
-    """Digest of what a plan may be judged by. Answers hold times and counters: only the model, its flavor and
-    the values of the answer's own ``config`` count."""
-    return _digest({**_judged(shape), "config": shape["config"] if "config" in live.raw else {}})
+    """Digest of what a plan may be judged by. Answers hold times and counters: only the model, its flavor,
+    the values of the answer's own ``config``, and tags count."""
+    config = shape["config"]
+    judged = config if "config" in live.raw else {key: config[key] for key in ("tags",) if key in config}
+    return _digest({**_judged(shape), "config": judged})
 
 
 def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,6 +229,8 @@ def calls(
         arguments |= {
             key: spec[key] for key in ("model_uri", "flavor", "config") if spec.get(key) is not None
         }
+    if action is Action.UPDATE and "config" in arguments:
+        arguments["config"] = with_their_tags(arguments["config"], live)
     operation = {
         Action.CREATE: "create_deployment",
         Action.UPDATE: "update_deployment",

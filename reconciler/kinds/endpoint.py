@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler import schema
-from reconciler.shape import canonical
+from reconciler.shape import canonical, misfit
 from reconciler.values import (
     MASK,
     Action,
@@ -37,6 +37,7 @@ __all__ = [
     "is_empty",
     "is_updating",
     "kept_grants",
+    "misshapen",
     "moved",
     "normalise",
     "notes",
@@ -72,6 +73,55 @@ def normalise(live: Live) -> dict[str, Any]:
     if live.permissions is not None:
         shape["permissions"] = _grants(live.permissions)
     return shape
+
+
+def misshapen(live: Live) -> str:
+    """What of an answer is no such thing as the API has there, in one sentence; "" when it will do.
+
+    Answers are not trusted: everything else in this file, and whoever compares, relies on it.
+    """
+    raw, spec = live.raw, fields()
+    own = {
+        name: value for name, value in raw.items() if name not in ("permissions", "pending_config", "state")
+    }
+    if said := misfit(spec, own):
+        return said[1:]
+    if said := misfit(spec.properties["config"], raw.get("pending_config")):
+        return f"pending_config{said}"
+    for block in ("config", "pending_config"):
+        for name in ("served_entities", "served_models"):
+            for at, entity in enumerate((raw.get(block) or {}).get(name) or ()):
+                if said := _not_an_object(entity.get("state")):
+                    return f"{block}.{name}[{at}].state {said}"
+    if said := _not_an_object(raw.get("state")):
+        return f"state {said}"
+    for name in ("id", "name", "creator", "endpoint_url"):
+        if isinstance(raw.get(name), (dict, list)):
+            return f"{name} is not a single value"
+    return _misshapen_grants(live.permissions)
+
+
+def _not_an_object(value: Any) -> str:
+    return "" if value is None or isinstance(value, Mapping) else "is not an object"
+
+
+def _misshapen_grants(answer: Any) -> str:
+    entries = (answer or {}).get("access_control_list")
+    if entries is not None and not isinstance(entries, list):
+        return "access_control_list is not a list"
+    for at, entry in enumerate(entries or ()):
+        where = f"access_control_list[{at}]"
+        if not isinstance(entry, Mapping):
+            return f"{where} is not an object"
+        if any(isinstance(entry.get(name), (dict, list)) for name in _IDENTITIES):
+            return f"{where} names nobody"
+        given = entry.get("all_permissions")
+        if given is not None and not isinstance(given, list):
+            return f"{where}.all_permissions is not a list"
+        for each in given or ():
+            if not isinstance(each, Mapping) or isinstance(each.get("permission_level"), (dict, list)):
+                return f"{where}.all_permissions holds something else than permissions"
+    return ""
 
 
 def is_updating(raw: Mapping[str, Any]) -> bool:

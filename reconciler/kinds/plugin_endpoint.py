@@ -29,10 +29,7 @@ __all__ = [
 
 def normalise(live: Live) -> dict[str, Any]:
     """The answer's own ``config``, or the answer itself when it has none."""
-    raw = live.raw
-    config = raw.get("config")
-    told = config if isinstance(config, Mapping) else raw
-    return {"config": {str(key): value for key, value in told.items() if key != "name"}}
+    return {"config": deployment.told_config(live)}
 
 
 def comparable(
@@ -57,6 +54,7 @@ def calls(
             arguments = {"name": name, "config": config}
             return (Call("create_endpoint", arguments, "POST", f"create_endpoint/{name}", config),)
         case Action.UPDATE:
+            config = deployment.with_their_tags(config, live)
             arguments = {"endpoint": name, "config": config}
             path = f"update_endpoint/{name}"
             return (Call("update_endpoint", arguments, "PUT", path, config, section="config"),)

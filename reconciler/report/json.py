@@ -29,7 +29,14 @@ from reconciler.values import (
 __all__ = ["FORMAT_VERSION", "dumps", "outcome_json", "plan_json"]
 
 FORMAT_VERSION: Final = "1.0"
-_COUNTED: Final = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE, Action.NO_OP)
+_COUNTED: Final = (
+    Action.CREATE,
+    Action.UPDATE,
+    Action.REPLACE,
+    Action.DELETE,
+    Action.ADOPT,
+    Action.NO_OP,
+)
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -111,6 +118,8 @@ def _step(step: Step) -> dict[str, Any]:
         "notice": redactor.text(step.notice),
         "notes": [redactor.text(note) for note in step.notes],
         "protected": step.protected,
+        "refusal": redactor.text(step.refusal),
+        "depends_on": [str(address) for address in step.depends_on],
         "source": _place(step.source),
         "fingerprint": step.fingerprint,
     }

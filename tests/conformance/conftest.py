@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.conformance)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No client of this process reaches for another machine, by name or by number."""
+    outside: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def is_near(host: Any) -> bool:
+        return host in (None, "", "localhost", "::1") or str(host).startswith("127.")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not is_near(address[0]):
+            outside.append(str(address))
+            raise OSError(f"the tests do not go to {address}")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *rest: Any, **more: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if not is_near(name):
+            outside.append(str(name))
+            raise OSError(f"the tests do not look up {name}")
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield
+    assert outside == []
 
 
 @pytest.fixture(scope="session")

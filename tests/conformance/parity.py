@@ -37,17 +37,13 @@ Call = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One call; ``body``: what the server answers (JSON, or bytes of a stream), or a function of the request.
-
-    ``needs``: a package that mlflow's client needs for this call.
-    """
+    """One call; ``body``: the server's answer (JSON, or bytes of a stream), or a function of the request."""
 
     client: str
     method: str
     label: str
     call: Call
     body: Any
-    needs: str = ""
 
     def __str__(self) -> str:
         return f"{self.client}.{self.method}: {self.label}"
@@ -142,7 +138,7 @@ CASES = [
     Case(M, "predict", "chat", lambda c: c.predict(endpoint="chat", inputs=HELLO), CHAT),
     Case(O, "list_endpoints", "models", lambda c: c.list_endpoints(), MODELS),
     Case(O, "get_endpoint", "one model", lambda c: c.get_endpoint("gpt-4o"), MODELS["data"][0]),
-    Case(O, "predict", "chat", lambda c: c.predict(endpoint="gpt-4o", inputs=HELLO), CHAT, needs="openai"),
+    Case(O, "predict", "chat", lambda c: c.predict(endpoint="gpt-4o", inputs=HELLO), CHAT),
 ]
 
 _DEPLOYMENTS: dict[str, Call] = {
@@ -271,6 +267,12 @@ DIFFERENCES = [
         "`temperature` is not lost",
     ),
     (
+        "OpenAI: a refused `predict`",
+        "an exception of `openai` (`openai.NotFoundError` …)",
+        "`HTTPError` with `.response`, as for every other call",
+        "`openai` is not needed",
+    ),
+    (
         "OpenAI: `OPENAI_API_TYPE=azure_ad`",
         "the token in `api-key`",
         "the token in `Authorization`",
@@ -312,7 +314,8 @@ def essence(seen: Seen) -> tuple[Any, ...]:
     if path == "/api/2.0/serving-endpoints/":
         path = path.rstrip("/")  # DIFFERENCES
     headers = {
-        name: seen.headers.get(name) for name in ("authorization", "x-databricks-endpoints-api-client")
+        name: seen.headers.get(name)
+        for name in ("authorization", "api-key", "x-databricks-endpoints-api-client")
     }
     kind = seen.headers.get("content-type", "").partition(";")[0] if seen.body else ""
     return seen.method, path + mark + query, json.loads(seen.body) if seen.body else None, kind, headers

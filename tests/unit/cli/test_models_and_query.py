@@ -9,6 +9,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from reconciler.cli.main import main
+from tests.unit.client.test_plugins import GOOD, install
 
 _MODEL = """\
 apiVersion: reconciler/v1
@@ -177,12 +178,139 @@ def test_queries_that_cannot_be_sent(words: list[str], said: str, capsys: pytest
     assert said in capsys.readouterr().err
 
 
-def test_targets_lists_what_is_available(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+# -- get and query on a gateway, a plugin's target -----------------------------------------------------------
+
+_SERVED = {
+    "name": "chat",
+    "endpoint_type": "llm/v1/chat",
+    "model": {"name": "gpt-4o", "provider": "openai"},
+    "endpoint_url": "/gateway/chat/invocations",
+    "limit": {"calls": 5, "key": None, "renewal_period": "minute"},
+}
+_SAID = {
+    "choices": [{"message": {"role": "assistant", "content": "Hello"}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
+}
+_PARTS = "".join(
+    f"data: {json.dumps(part)}\n\n"
+    for part in (
+        {"choices": [{"delta": {"role": "assistant", "content": "Hel"}}]},
+        {"choices": [{"delta": {"content": "lo"}}], "usage": _SAID["usage"]},
+    )
+)
+
+
+@pytest.fixture
+def gateway(httpserver: HTTPServer) -> list[str]:
+    """An MLflow AI Gateway; gives the options that name it."""
+    page = {"endpoints": [_SERVED], "next_page_token": None}
+    httpserver.expect_request("/api/2.0/endpoints/").respond_with_json(page)
+    httpserver.expect_request("/api/2.0/endpoints/chat").respond_with_json(_SERVED)
+    httpserver.expect_request("/api/2.0/endpoints/none").respond_with_json({"detail": "no"}, status=404)
+    stream = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    asked = "/endpoints/chat/invocations"
+    httpserver.expect_request(asked, method="POST", json=stream).respond_with_data(
+        _PARTS, content_type="text/event-stream"
+    )
+    httpserver.expect_request(asked, method="POST").respond_with_json(_SAID)
+    return ["--target", httpserver.url_for("").rstrip("/")]
+
+
+def test_get_and_query_on_a_gateway(gateway: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["get", *gateway]) == 0
+    assert "Endpoint/chat  -      llm/v1/chat" in capsys.readouterr().out
+    assert main(["get", "chat", "-o", "json", *gateway]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["endpoint_url"] == f"{gateway[1]}/gateway/chat/invocations"
+    assert shown["limit"]["calls"] == 5
+    assert main(["get", "none", *gateway]) == 1
+    assert "reconciler get lists what there is" in capsys.readouterr().err
+
+    assert main(["query", "Endpoint/chat", "-m", "Hi", *gateway]) == 0
+    streams = capsys.readouterr()
+    assert (streams.out, "tokens: 3 in, 5 out, 8 in all" in streams.err) == ("Hello\n", True)
+    assert main(["query", "chat", "-m", "Hi", "--stream", *gateway]) == 0
+    streams = capsys.readouterr()
+    assert streams.out == "Hello\n"
+    assert "first chunk" in streams.err
+    assert "8 in all" in streams.err
+
+
+def test_a_gateway_takes_no_manifests(gateway: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("e.yaml").write_text(_CHAT)
+    assert main(["plan", "e.yaml", *gateway]) == 1
+    assert "it is read-only here" in capsys.readouterr().err
+
+
+_ENDPOINTS = """
+    def list_endpoints(self): return [{"name": "e", "task": "t"}]
+    def get_endpoint(self, endpoint): return {"name": endpoint, "task": "t"}
+    def get_deployment(self, name, endpoint=None): return {"name": name, "config": {"replicas": 2}}
+    def list_deployments(self, endpoint=None): return [self.get_deployment("d")]
+    def predict(self, deployment_name=None, inputs=None, endpoint=None):
+        return {"predictions": [deployment_name, endpoint, inputs["x"]]}
+    def predict_stream(self, deployment_name=None, inputs=None, endpoint=None):
+        yield {"n": 1}
+        yield {"n": 2}
+def run_local"""
+
+
+def test_get_and_query_on_a_plugins_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["targets", "-o", "json"]) == 0
-    found = {t["name"]: t for t in json.loads(capsys.readouterr().out)}
-    assert found["openai"]["available"] is True
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "asked", GOOD.replace("\ndef run_local", _ENDPOINTS))
+    on = ["--target", "asked:/x"]
+    Path("q.json").write_text('{"x": 7}')
+
+    assert main(["get", *on]) == 0
+    assert "Deployment/d" in capsys.readouterr().out
+    assert main(["get", "d", "-o", "json", *on]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "d", "config": {"replicas": 2}}
+    assert main(["get", "Endpoint/e", "-o", "json", *on]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "t"
+    for address, expected in (
+        ("Deployment/d", ["d", None, 7]),
+        ("d", ["d", None, 7]),
+        ("Endpoint/e", [None, "e", 7]),
+    ):
+        assert main(["query", address, "--json", "q.json", *on]) == 0
+        assert json.loads(capsys.readouterr().out)["predictions"] == expected
+    assert main(["query", "Deployment/d", "--json", "q.json", "--stream", "-o", "json", *on]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"n": 1}, {"n": 2}]
+
+
+# -- targets ---------------------------------------------------------------------------------------------
+
+
+def _targets(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, object]]:
+    assert main(["targets", "-o", "json", *words]) == 0
+    return {t["name"]: t for t in json.loads(capsys.readouterr().out)}
+
+
+def test_targets_says_why_something_is_not_available(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOST", "TOKEN", "CONFIG_PROFILE", "CONFIG_FILE"):
+        monkeypatch.delenv(f"DATABRICKS_{name}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "good", "print('hello')" + GOOD)
+    install(tmp_path, "half", GOOD.replace("def target_help", "def other"))
+    install(tmp_path, "gone", "import no_such_thing")
+
+    found = _targets(capsys)
+
+    assert {"local", "databricks", "http", "https", "openai", "good", "half", "gone"} <= set(found)
+    ready = {name for name in found if found[name]["available"]} - {"sagemaker"}
+    assert ready == {"local", "http", "https", "openai", "good"}
+    assert "missing: target_help()" in str(found["half"]["why"])
+    assert "No module named 'no_such_thing'" in str(found["gone"]["why"])
+    assert "the environment: no DATABRICKS_HOST" in str(found["databricks"]["why"])
+    quick = _targets(capsys, "--no-check")
+    assert quick["half"]["available"] is True, "nothing was loaded"
     monkeypatch.delenv("OPENAI_API_KEY")
     assert main(["targets"]) == 0
-    assert "not available: OPENAI_API_KEY is not set" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not available: OPENAI_API_KEY is not set" in told
+    assert "toy_half 1.2" in told

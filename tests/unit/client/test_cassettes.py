@@ -1,12 +1,15 @@
-"""The wire format of every method, pinned: replayed from tests/cassettes with no server.
+"""The wire format of every method of every client, pinned: replayed from tests/cassettes with no server.
 
-``RECORD_CASSETTES=1 pytest tests/unit/client/test_cassettes.py`` records them anew against the emulator. What
-is kept names ``http://workspace.test`` and holds no credential.
+``RECORD_CASSETTES=1 pytest tests/unit/client/test_cassettes.py`` records them anew: Databricks against the
+emulator, OpenAI against a stand-in on port 25055, the AI Gateway against a real one (``mlflow gateway start``
+of mlflow 3.17) at RECORD_GATEWAY, which serves ``chat`` by the provider openai with
+``openai_api_base: http://127.0.0.1:25055/v1``. What is kept names hosts of ``.test`` and holds no credential.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,15 +19,17 @@ from typing import Any
 
 import pytest
 
-from reconciler.client import DatabricksDeploymentClient
+from reconciler.client import DatabricksDeploymentClient, MlflowDeploymentClient, OpenAIDeploymentClient
 from reconciler.client.auth import Token
-from tests.unit.client.wire import CANARY
+from tests.unit.client.wire import CANARY, Close, Seen, Server, answer, refusal
 
 vcr = pytest.importorskip("vcr")
 
 FOLDER = Path(__file__).parents[2] / "cassettes"
 RECORD = bool(os.environ.get("RECORD_CASSETTES"))
 HOST = "http://workspace.test"
+GATEWAY, OPENAI = "http://gateway.test", "http://openai.test"
+OPENAI_PORT = 25055
 _KEPT = {"content-type", "content-length", "accept", "x-databricks-endpoints-api-client"}
 
 CONFIG = {
@@ -104,14 +109,28 @@ METHODS: dict[str, Call] = {
     "get_endpoint_metrics": lambda c, _: c.get_endpoint_metrics("chat"),
     "get_endpoint_openapi": lambda c, _: c.get_endpoint_openapi("chat"),
 }
+# The AI Gateway and OpenAI: what asks a server. Everything else is not offered (test_parity.py).
+ASKING: dict[str, Callable[[Any], Any]] = {
+    "get_endpoint": lambda c: c.get_endpoint("chat"),
+    "list_endpoints": lambda c: c.list_endpoints(),
+    "prove_login": lambda c: c.prove_login(),
+    "predict": lambda c: c.predict(endpoint="chat", inputs={**HELLO, "temperature": 0.5}),
+    "predict_stream": lambda c: list(c.predict_stream(endpoint="chat", inputs=HELLO)),
+}
+CLASSES = {
+    "databricks": DatabricksDeploymentClient,
+    "mlflow": MlflowDeploymentClient,
+    "openai": OpenAIDeploymentClient,
+}
 # They ask no server.
 SILENT = {"close", "explain"} | {
     name for name in dir(DatabricksDeploymentClient) if name.endswith(("_deployment", "_deployments"))
 }
+_READ_ONLY = SILENT | {"login", "create_endpoint", "update_endpoint", "delete_endpoint"}
 
 
-def _request(request: Any) -> Any:
-    request.uri = re.sub(r"http://[^/]+", HOST, request.uri)
+def _request(request: Any, host: str) -> Any:
+    request.uri = re.sub(r"http://[^/]+", host, request.uri)
     for name in list(request.headers):
         if name.lower() not in _KEPT:
             del request.headers[name]
@@ -129,12 +148,14 @@ def _same_headers(one: Any, other: Any) -> None:
 
 
 @contextmanager
-def tape(name: str, record: bool = False) -> Iterator[Any]:
+def tape(name: str, record: bool = False, host: str = HOST) -> Iterator[Any]:
     """One cassette; without ``record`` a request that is not on it is an error."""
     path = FOLDER / f"{name}.yaml"
     if record:
         path.unlink(missing_ok=True)
-    recorder = vcr.VCR(before_record_request=_request, before_record_response=_response)
+    recorder = vcr.VCR(
+        before_record_request=lambda request: _request(request, host), before_record_response=_response
+    )
     recorder.register_matcher("same_headers", _same_headers)
     matched = ["method", "uri", "raw_body", "same_headers"]
     with recorder.use_cassette(
@@ -173,29 +194,94 @@ def test_replayed_without_a_server(method: str, workspace: str) -> None:
     with DatabricksDeploymentClient(host=workspace, credentials=Token(CANARY)) as client:
         if RECORD:
             endpoint_id = _prepare(client, method)
-            with tape(method, record=True):
+            with tape(f"databricks/{method}", record=True):
                 METHODS[method](client, endpoint_id)
             return
-        found = re.findall(r"permissions/serving-endpoints/(\w+)", (FOLDER / f"{method}.yaml").read_text())
-        with tape(method) as cassette:
+        found = re.findall(
+            r"permissions/serving-endpoints/(\w+)", (FOLDER / "databricks" / f"{method}.yaml").read_text()
+        )
+        with tape(f"databricks/{method}") as cassette:
             result = METHODS[method](client, found[0] if found else "")
     assert cassette.all_played
     assert cassette.play_count == 1
     assert result or method == "delete_endpoint"
 
 
+def _stand_in(seen: Seen) -> bytes:
+    """Answers of OpenAI's API reference: models, chat completions, their stream."""
+    model = {"id": "chat", "object": "model", "created": 1686935002, "owned_by": "openai"}
+    if seen.path == "/v1/models":
+        return answer(200, {"object": "list", "data": [model]})
+    if seen.path == "/v1/models/chat":
+        return answer(200, model)
+    if seen.path != "/v1/chat/completions":
+        return refusal(404)
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1686935002, "model": "gpt-4o"}
+    if not seen.json.get("stream"):
+        message = {"role": "assistant", "content": "Hello!"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
+        return answer(200, {**head, "choices": [choice], "usage": usage})
+    head["object"] = "chat.completion.chunk"
+    deltas: list[tuple[dict[str, str], str | None]] = [
+        ({"role": "assistant", "content": "Hel"}, None),
+        ({"content": "lo!"}, None),
+        ({}, "stop"),
+    ]
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas
+    ]
+    lines = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    begin = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    return Close((begin + lines).encode())
+
+
+@pytest.fixture(scope="module")
+def read_only() -> Iterator[dict[str, str]]:
+    """Addresses of the AI Gateway and OpenAI while recording; else names that no server has."""
+    if not RECORD:
+        yield {"mlflow": GATEWAY, "openai": OPENAI}
+        return
+    server = Server(respond=_stand_in, listen_on=OPENAI_PORT)
+    yield {"mlflow": os.environ["RECORD_GATEWAY"], "openai": server.url}
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "openai"])
+@pytest.mark.parametrize("method", ASKING)
+def test_gateway_and_openai_replayed_without_a_server(
+    kind: str, method: str, read_only: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", CANARY)
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    monkeypatch.setenv("OPENAI_API_BASE", f"{read_only['openai']}/v1")
+    host = {"mlflow": GATEWAY, "openai": OPENAI}[kind]
+    client = CLASSES[kind](read_only["mlflow"] if kind == "mlflow" else "openai")
+    with client, tape(f"{kind}/{method}", record=RECORD, host=host) as cassette:
+        result = ASKING[method](client)
+    assert result
+    if not RECORD:
+        assert cassette.all_played
+        assert cassette.play_count == 1
+    if method == "predict":
+        assert result["choices"][0]["message"]["content"] == "Hello!"
+    elif method == "predict_stream":
+        said = [part["choices"][0]["delta"].get("content") or "" for part in result]
+        assert "".join(said) == "Hello!"
+
+
 def test_every_method_has_its_cassette() -> None:
-    public = {
-        name
-        for name, _ in inspect.getmembers(DatabricksDeploymentClient, inspect.isfunction)
-        if not name.startswith("_")
-    }
-    assert public - SILENT == set(METHODS)
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(METHODS)
+    for kind, client in CLASSES.items():
+        public = {
+            name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")
+        }
+        wanted = public - (SILENT if kind == "databricks" else _READ_ONLY)
+        assert wanted == set(METHODS if kind == "databricks" else ASKING)
+        assert {path.stem for path in (FOLDER / kind).glob("*.yaml")} == wanted
 
 
 def test_no_cassette_holds_a_credential_or_a_machine() -> None:
-    for path in FOLDER.glob("*.yaml"):
+    for path in FOLDER.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8").lower()
         for word in (CANARY.lower(), "authorization", "bearer", "127.0.0.1", "localhost"):
             assert word not in text, path.name
@@ -204,7 +290,7 @@ def test_no_cassette_holds_a_credential_or_a_machine() -> None:
 def test_another_request_is_not_answered() -> None:
     with (
         DatabricksDeploymentClient(host=HOST, credentials=Token("t")) as client,
-        tape("get_endpoint"),
+        tape("databricks/get_endpoint"),
         pytest.raises(Exception, match="record_mode"),
     ):
         client.get_endpoint("another")

@@ -17,7 +17,7 @@ import requests.adapters
 import requests.exceptions as rx
 
 from reconciler import errors
-from reconciler.client import answers
+from reconciler.client import answers, http
 from reconciler.client.auth import Token
 from reconciler.client.http import HttpSession
 from reconciler.client.pacing import WritePacer
@@ -342,16 +342,26 @@ def test_a_read_that_keeps_breaking_is_given_up(
 
 
 @pytest.mark.parametrize(
-    "body", [HTML, b'{"cut": ', b'{"n": NaN}', b"[Infinity]", b"\xff{}", b"[" * 100_000, b"1" * 5000]
+    ("body", "told"),
+    [
+        (HTML, "the answer is not JSON (text/html): 502 Bad Gateway nginx"),
+        (b"\xff{}", "the answer is not JSON (text/html): �{}"),
+        (b"1" * 5000, "the answer is not JSON (text/html): 111"),
+        (b'{"cut": "canary', "the answer cannot be read: Unterminated string starting at at character 9"),
+        (b'{"n": NaN}', "the answer cannot be read: NaN is not JSON"),
+        (b"[Infinity]", "the answer cannot be read: Infinity is not JSON"),
+        (b"[" * 100_000, "the answer cannot be read: it is nested more than 100 levels deep"),
+    ],
 )
 def test_an_answer_that_is_not_json_is_a_bad_answer(
-    server: Server, session: HttpSession, body: bytes
+    server: Server, session: HttpSession, body: bytes, told: str
 ) -> None:
     server.otherwise = answer(200, body, TYPE_HTML)
     with pytest.raises(errors.BadAnswer) as caught:
         session.request("GET", "/x")
     assert len(server.seen) == 3
-    assert "not JSON (text/html)" in caught.value.what
+    assert caught.value.what.startswith(told)
+    assert "canary" not in str(caught.value), "what may be anything is not quoted"
     assert len(str(caught.value)) < 1000
     assert isinstance(caught.value, requests.exceptions.JSONDecodeError)
     assert caught.value.response is not None
@@ -366,10 +376,10 @@ def test_a_hiccup_of_a_proxy_passes(server: Server, session: HttpSession) -> Non
 def test_an_endless_answer_is_not_kept(
     server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch, announced: bool
 ) -> None:
-    monkeypatch.setattr(answers, "MAX_ANSWER", 100_000)
+    monkeypatch.setattr(http, "MAX_BYTES", 100_000)
     body = b'"' + b"x" * 200_000 + b'"'
     server.otherwise = answer(200, body) if announced else Close(b"HTTP/1.1 200 OK\r\n\r\n" + body)
-    with pytest.raises(errors.BadAnswer, match="longer than 100000 bytes"):
+    with pytest.raises(errors.BadAnswer, match="the answer is too long"):
         session.request("GET", "/x")
     assert len(server.seen) == 1
 

@@ -128,7 +128,11 @@ def test_what_is_missing_is_named(folder: Path, target: str, source: str, why: l
 
 @pytest.mark.parametrize(
     ("target", "source", "why"),
-    [("crash", "1 / 0", "ZeroDivisionError"), ("needs", "import no_such_thing", "no_such_thing")],
+    [
+        ("crash", "1 / 0", "ZeroDivisionError"),
+        ("needs", "import no_such_thing", "no_such_thing"),
+        ("leave", "raise SystemExit(3)", "SystemExit: 3"),
+    ],
 )
 def test_a_plugin_that_cannot_be_imported(folder: Path, target: str, source: str, why: str) -> None:
     install(folder, target, source)

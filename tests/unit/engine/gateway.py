@@ -134,7 +134,14 @@ class Gateway:
 
     def list_endpoint_guardrail_configs(self, *, endpoint_id: str) -> list[dict[str, Any]]:
         found = self._read("configs", self.configs.get(endpoint_id, []))
-        return sorted(found, key=lambda c: (c.get("execution_order") is None, c.get("execution_order") or 0))
+        return sorted(
+            found,
+            key=lambda c: (
+                c.get("execution_order") is None,
+                c.get("execution_order") or 0,
+                c["guardrail_id"],
+            ),
+        )
 
     def get_gateway_endpoint(self, *, name: str) -> dict[str, Any]:
         self.asked["endpoint"] += 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from requests import ConnectionError as ConnectionBroke
 
+from reconciler.emulator.troubled import Troubled
 from reconciler.emulator.wire import Request, Response
 from reconciler.engine.apply import apply
 from reconciler.engine.planner import make_plan
@@ -433,3 +434,65 @@ def test_reading_and_planning_side_by_side_gives_the_same_plan(bench: Bench) -> 
 
     assert plan == make_plan(wanted, snapshot, stack="s", resend=True)
     assert [step.action.value for step in plan.steps] == ["create", "update", "update", "no_op"]
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("tags", {"team": "b"}),
+        ("config", custom("2")),
+        ("permissions", [{"group_name": "users", "permission_level": "CAN_QUERY"}]),
+    ],
+)
+def test_what_goes_away_before_the_write_is_said_to_be_gone(bench: Bench, section: str, value: Any) -> None:
+    before = {"config": custom(), "tags": {"team": "a"}}
+    bench.apply(endpoint(**before))
+
+    def delete(request: Request) -> Response | None:
+        if request.method != "GET":
+            bench.by_hand.delete_endpoint("chat")
+        return None
+
+    bench.wire.before = delete
+    outcome = bench.apply(endpoint(**{**before, section: value})).outcomes[0]
+    assert outcome.status is StepStatus.FAILED
+    assert outcome.error.startswith("it was deleted, or made anew, since it was read\nwhy: ")
+    assert outcome.error.endswith("next: plan again")
+
+
+@pytest.mark.parametrize("section", ["config", "tags", "permissions", "ai_gateway"])
+def test_reads_that_lag_behind_deceive_nobody(bench: Bench, section: str) -> None:
+    bench.wire.workspace = Troubled(bench.workspace, ["stale-read=3"])  # type: ignore[assignment]
+    assert bench.apply(_full()).converged
+    changed = {
+        "config": custom("2"),
+        "tags": {"team": "y"},
+        "permissions": [],
+        "ai_gateway": {"usage_tracking_config": {"enabled": False}},
+    }
+    resource = endpoint(**{**_full().spec, section: changed[section]})
+    bench.settle()
+    bench.wire.requests.clear()
+    assert bench.apply(resource).converged
+    assert len(bench.wire.writes) == 1
+    bench.settle()
+    assert bench.apply(resource, destroy=True).converged
+    assert bench.by_hand.list_endpoints() == []
+
+
+def test_what_never_sticks_is_not_waited_for_long(bench: Bench) -> None:
+    bench.apply(endpoint(config=custom("1")))
+
+    def drop(request: Request) -> Response | None:
+        body = {"name": "chat"}
+        return Response(200, {}, json.dumps(body).encode()) if request.method == "PUT" else None
+
+    bench.wire.before = drop
+    began = bench.clock.time
+    applied = bench.apply(endpoint(config=custom("2")))
+    assert not applied.converged
+    assert applied.remaining is not None
+    assert [str(change.path) for change in applied.remaining.steps[0].changes] == [
+        "config.served_entities[m].entity_version"
+    ]
+    assert bench.clock.time - began < 30

@@ -170,6 +170,28 @@ def test_changed_since_the_plan_is_refused(shelf: Shelf) -> None:
     assert _writes(shelf) == [("create", "fraud")]
 
 
+def test_a_list_that_was_cut_hides_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        shelf.kept[f"other-{number}"] = {"name": f"other-{number}"}
+    whole = shelf.list_deployments
+    monkeypatch.setattr(shelf, "list_deployments", lambda endpoint=None: whole(endpoint)[:10])
+
+    assert _apply(shelf, _deployment(replicas=1)).converged
+    shelf.calls.clear()
+    assert _plan(shelf, _deployment(replicas=1)).is_empty
+    assert shelf.calls == [("list", ""), ("get", "fraud")]
+    assert _apply(shelf, _deployment(replicas=2)).converged
+    assert _apply(shelf, _deployment(replicas=2), destroy=True).converged
+    assert _writes(shelf) == [("update", "fraud"), ("delete", "fraud")]
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_a_short_list_is_whole(shelf: Shelf, count: int) -> None:
+    shelf.kept |= {f"other-{number}": {"name": f"other-{number}"} for number in range(count)}
+    assert _plan(shelf, _deployment(replicas=1)).steps[0].action is Action.CREATE
+    assert shelf.calls == [("list", "")]
+
+
 @pytest.mark.parametrize("method", ["create", "update", "delete"])
 def test_a_plugin_that_fails_after_it_acted_is_settled_by_reading(shelf: Shelf, method: str) -> None:
     if method != "create":

@@ -34,7 +34,14 @@ def test_a_step_says_all_of_it() -> None:
     check(document, "plan")
     assert document["format_version"] == "1.0"
     assert (document["target"], document["stack"]) == ("prod", "shop")
-    assert document["summary"] == {"create": 0, "update": 1, "replace": 0, "delete": 0, "no_op": 0}
+    assert document["summary"] == {
+        "create": 0,
+        "update": 1,
+        "replace": 0,
+        "delete": 0,
+        "adopt": 0,
+        "no_op": 0,
+    }
     assert document["totals"] == {
         "compared": 31,
         "skipped": {"server_chosen": 1, "computed": 1},

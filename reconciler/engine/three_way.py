@@ -1,0 +1,99 @@
+"""What a plan does because we edited the manifests, and what because somebody edited the workspace. Pure.
+
+Three sides: the manifests as they were at a revision (base), as they are (desired), and live. A change that
+a plan of the base would make too is *drift*; one that it would not make is *intended*; where both differ from
+live and from each other it is *both*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from reconciler.kinds import kind_of
+from reconciler.values import Action, Address, FieldChange, Plan, Resource, Source, Step
+
+__all__ = ["BOTH", "DRIFT", "INTENDED", "labelled", "removed", "with_removed_sections"]
+
+INTENDED: Final = "intended"
+DRIFT: Final = "drift"
+BOTH: Final = "both"
+
+
+def labelled(plan: Plan, base: Plan, set_by: Callable[[Source], str] = lambda source: "") -> Plan:
+    """The plan with the cause of each change, and the commit that last set its value.
+
+    ``base``: the plan of the manifests as they were, against the same live side. ``set_by`` tells who last
+    set a line, "" when that is not known.
+    """
+    before = {step.address: step for step in base.steps}
+    return replace(plan, steps=tuple(_step(step, before.get(step.address), set_by) for step in plan.steps))
+
+
+def _step(step: Step, base: Step | None, set_by: Callable[[Source], str]) -> Step:
+    changes = tuple(
+        replace(
+            change,
+            cause=_cause(change, base, step.action),
+            set_by=set_by(change.source) if change.source is not None else "",
+        )
+        for change in step.changes
+    )
+    return replace(step, changes=changes)
+
+
+def _cause(change: FieldChange, base: Step | None, action: Action) -> str:
+    if base is None:
+        return INTENDED  # it was not declared then
+    if (base.action is Action.CREATE) is not (action is Action.CREATE):
+        return BOTH
+    same = [other for other in base.changes if other.path == change.path]
+    if same:
+        return DRIFT if _equal(same[0].after, change.after) else BOTH
+    overlapping = [
+        other for other in base.changes if other.path.covers(change.path) or change.path.covers(other.path)
+    ]
+    return BOTH if overlapping else INTENDED
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    return bool(mine == theirs)
+
+
+def with_removed_sections(desired: Sequence[Resource], base: Sequence[Resource]) -> tuple[Resource, ...]:
+    """The desired resources; a section that the base managed and that is written no more is cleared.
+
+    Left out, a section is not managed, and would stay as it is for ever: somebody who deletes it in a commit
+    means it to go. Sections that the API cannot clear in place are left alone.
+    """
+    before = {resource.address: resource for resource in base}
+    return tuple(_without(resource, before.get(resource.address)) for resource in desired)
+
+
+def _without(resource: Resource, base: Resource | None) -> Resource:
+    if base is None:
+        return resource
+    fields = kind_of(resource.address).fields.properties
+    written = {fields[name].alias_of or name if name in fields else name for name in resource.spec}
+    gone: Mapping[str, Any] = {
+        name: None
+        for name, value in base.spec.items()
+        if name in fields
+        and (fields[name].alias_of or name) not in written
+        and fields[name].clear in ("empty", "omitted")
+        and not fields[name].immutable
+        and value not in (None, {}, [])
+    }
+    return replace(resource, spec={**resource.spec, **gone}) if gone else resource
+
+
+def removed(desired: Sequence[Resource], base: Sequence[Resource]) -> tuple[Resource, ...]:
+    """What the base declared and no manifest declares any more, under this name or as what it moved from."""
+    kept = {resource.address for resource in desired}
+    kept |= {
+        Address(r.address.kind, r.lifecycle.moved_from, r.address.dialect)
+        for r in desired
+        if r.lifecycle.moved_from
+    }
+    return tuple(resource for resource in base if resource.address not in kept)
