@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 
 from reconciler import __version__
-from reconciler.cli import apply, auth, emulator, get, init, plan, query, schema, targets, validate
+from reconciler.cli import (
+    apply,
+    auth,
+    diff,
+    emulator,
+    get,
+    init,
+    plan,
+    promote,
+    query,
+    render,
+    schema,
+    targets,
+    validate,
+)
 from reconciler.cli.output import setup_logging, stderr_text
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
@@ -31,9 +45,12 @@ app = typer.Typer(
 )
 app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
+app.command(name="render")(render.render)
+app.command(name="diff")(diff.diff)
 app.command(name="plan")(plan.plan)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
+app.command(name="promote")(promote.promote)
 app.command(name="get")(get.get)
 app.command(name="query")(query.query)
 app.command(name="targets")(targets.targets)

@@ -19,11 +19,12 @@ from reconciler.targets import HOW_TO_TRY, connect, family, for_target
 from reconciler.values import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.manifest.document import Loaded
     from reconciler.manifest.environments import Environment
     from reconciler.manifest.project import Project
+    from reconciler.manifest.substitute import Variable
     from reconciler.seal import SealKey
     from reconciler.values import Resource
 
@@ -39,6 +40,7 @@ __all__ = [
     "Output",
     "Paths",
     "ProjectFile",
+    "Rendered",
     "Resend",
     "Scope",
     "Select",
@@ -53,6 +55,7 @@ __all__ = [
     "parse_duration",
     "parse_resend",
     "taken_at",
+    "variables_of",
     "where",
 ]
 
@@ -64,6 +67,13 @@ class Format(enum.StrEnum):
     """Output formats."""
 
     TEXT = "text"
+    JSON = "json"
+
+
+class Rendered(enum.StrEnum):
+    """Output formats of manifests."""
+
+    YAML = "yaml"
     JSON = "json"
 
 
@@ -322,6 +332,14 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
     return target
+
+
+def variables_of(read: Input) -> Mapping[str, Variable]:
+    """The variables that manifests and overlays of a run may use."""
+    if read.project is None:
+        return {}
+    chosen = read.project.environments.get(read.environment)
+    return {**read.project.variables, **(chosen.variables if chosen else {})}
 
 
 def where(

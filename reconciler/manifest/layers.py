@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from reconciler import schema
@@ -39,10 +40,18 @@ class Layers:
     """The variables and overlays of one environment (of a project without environments: its variables).
 
     ``is_whole``: all manifests of the project are read, so that what fits none of them is a mistake.
-    ``problems``: what is wrong with the overlays, filled by the constructor and by :meth:`laid`.
+    ``instead``: file → its text, where not what is on the disk counts; a file that is not there yet is laid
+    over last. ``problems``: what is wrong with the overlays themselves.
     """
 
-    def __init__(self, project: Project, environment: Environment | None, *, is_whole: bool) -> None:
+    def __init__(
+        self,
+        project: Project,
+        environment: Environment | None,
+        *,
+        is_whole: bool,
+        instead: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         own = environment.variables if environment else {}
         self.variables: Mapping[str, Variable] = {**project.variables, **own}
         self.problems: list[Problem] = []
@@ -52,7 +61,7 @@ class Layers:
         self._is_whole = is_whole
         self._used: set[str] = set()
         self._overlays: dict[str, list[_Overlay]] = {}
-        self._texts: dict[str, text.Parsed] = {}
+        self._texts = {name: text.parse(content, name) for name, content in instead.items()}
         self._everybodys = self._found(e.overlays for e in project.environments.values())
         if environment is not None:
             self._read(environment)
@@ -77,6 +86,8 @@ class Layers:
         files, problems = find(environment.overlays)
         # A folder in which nothing is yet is a fine place for what comes.
         self.problems += [p for p in problems if p.rule != "no-manifest"]
+        there = {file.name for file in files}
+        files += [Found(Path(name), name) for name in self._texts if name not in there]
         self.files = tuple(file.name for file in files)
         for file in files:
             assert file.path is not None
@@ -133,6 +144,11 @@ class Layers:
             document, told = _patched(document, overlay)
             problems += told
         return document, problems
+
+    def last_of(self, address: Address) -> Document | None:
+        """The overlay that is laid over this address last: it has the last word."""
+        found = self._overlays.get(str(address))
+        return found[-1].document if found else None
 
     def left_over(self, declared: Sequence[Address]) -> list[Problem]:
         """Overlays of what is declared nowhere, and variables that nothing uses; for whole projects."""

@@ -201,7 +201,10 @@ class _Merge:
                 merged, below, is_merged = self.either(
                     base.below(found), patch.below(at), mine, yours.written, where
                 )
-                place = self._place(base, found, below) if is_merged else self._entry(patch, at, below)
+                place = self._entry(patch, at, below)
+                if is_merged:
+                    place = self._place(base, found, below)
+                    _keep_keys(here.main, mine, base.below(found), merged, below)
                 result[found] = (merged, place)
         kept = [pair for at, pair in enumerate(result) if at not in gone]
         marks: Marks = {at: entry for at, (_, entry) in enumerate(kept) if entry is not None}
@@ -299,6 +302,14 @@ class _Merge:
             elif alone and name not in _MARKERS:
                 what = f"{shown(name)} stands beside a marker that leaves no room for it"
                 self.tell((*path, name), what, "take one of the two out")
+
+
+def _keep_keys(field: Field, item: _Spelling, base: _Node, merged: Any, marks: Marks | None) -> None:
+    """The key that says which item is patched stands where it stood; in place."""
+    for name in (*field.key, *field.key_one_of):
+        written = item.written_as(name)
+        if marks and base.marks and written in base.marks and merged[written] == base.value[written]:
+            marks[written] = base.marks[written]
 
 
 def _is_removal(value: Any) -> bool:
