@@ -36,8 +36,8 @@ def differences_text(compared: Compared, left: str, right: str) -> str:
     if not lines:
         return f"{left} and {right} are the same: {len(compared)} compared"
     resources = f"{differing} of {len(compared)} resource{'s' if len(compared) != 1 else ''}"
-    fields = f"{count} field{'s' if count != 1 else ''}"
-    return "\n".join([*lines, f"{left} → {right}: {resources} differ, in {fields}."])
+    fields = f"{count} field{'s' if count != 1 else ''} differ{'s' if count == 1 else ''}"
+    return "\n".join([*lines, f"{left} → {right}: {fields}, in {resources}."])
 
 
 def _lines(one: Difference) -> list[str]:

@@ -85,6 +85,13 @@ def test_a_plan_names_the_overlay_that_wants_a_change(shop: Shop, capsys: pytest
     assert plan["steps"][0]["changes"][0]["source"] == "overlays/prod.yaml:9"
 
 
+def test_an_environment_may_have_a_stack_of_its_own(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.project(_PROJECT.replace("  prod:\n", "  prod:\n    stack: shop-prod\n"))
+    assert _json(capsys, 0, "plan", "-e", "dev")["stack"] == "shop"
+    assert _json(capsys, 0, "plan", "-e", "prod")["stack"] == "shop-prod"
+    assert _json(capsys, 0, "plan", "-e", "prod", "--stack", "x")["stack"] == "x"
+
+
 # ---- several ----------------------------------------------------------------------------------------------
 
 
@@ -229,7 +236,7 @@ def test_diff_tells_both_places(shop: Shop, capsys: pytest.CaptureFixture[str]) 
     assert main(["diff", "dev", "dev", "--detailed-exitcode"]) == 0
     capsys.readouterr()
     assert main(["diff", "dev", "prod"]) == 0
-    assert "dev → prod: 1 of 1 resource differ, in 3 fields." in capsys.readouterr().out
+    assert "dev → prod: 3 fields differ, in 1 of 1 resource." in capsys.readouterr().out
 
 
 def test_diff_of_what_is_live(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
