@@ -1,11 +1,12 @@
 # make demo   the main job on the embedded workspace      make test   everything that is checked by running
 # make lint   format, rules, types, import contracts      make bench  the claims of speed, as ratios
+# make crash  killed at every boundary of every call      make soak   10,000 random workspaces for each property
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-http demo-gateway test test-quick lint format fuzz bench clean accept-update docs
+.PHONY: soak crash demo demo-http demo-gateway test test-quick lint format fuzz bench clean accept-update docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,7 +32,16 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 test-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not conformance and not realserver and not package'
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+		-m 'not conformance and not realserver and not package and not faults and not canaries'
+
+# The property tests again, with 10,000 random cases each: half an hour and more.
+soak: $(VENV)/.installed-dev
+	PROPERTY_CASES=$${PROPERTY_CASES:-10000} $(BIN)/python -m pytest -n $(JOBS) tests/unit/engine \
+		-k 'properties or stateful or rolling_back_any or garbled'
+
+crash: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) -m crash
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -39,6 +39,8 @@ _KIND_FILES: Final = {
     "GatewayBudget": "gateway_budget",
     "GatewayGuardrail": "gateway_guardrail",
 }
+# What is compared in another shape than it is written in: name → file.
+_SHAPE_FILES: Final = {"ConfigFileEndpoint": "config_file_endpoint"}
 _LIMITS: Final = (
     "enum",
     "pattern",
@@ -217,8 +219,11 @@ def kinds() -> Mapping[str, str]:
 
 @functools.cache
 def spec_fields(kind: str) -> Field:
-    """The tree of fields below ``spec`` of a kind. Raises KeyError for a kind that has no schema."""
-    document = read(_KIND_FILES[kind])
+    """The tree of fields below ``spec`` of a kind, or of a shape that one is compared in.
+
+    Raises KeyError for a kind that has no schema.
+    """
+    document = read({**_KIND_FILES, **_SHAPE_FILES}[kind])
     return _build("spec", document["properties"]["spec"], document)
 
 

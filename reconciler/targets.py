@@ -2,20 +2,23 @@
 
 ``local`` and ``local:PATH`` are the embedded workspace, ``databricks`` and ``databricks://profile`` a
 Databricks workspace, ``openai`` a read-only list of models, ``mlflow-gateway+http(s)://…`` the AI Gateway in
-an MLflow tracking server, ``http(s)://…`` one that serves a configuration file; anything else is looked up
-among the installed plugins.
+an MLflow tracking server, ``http(s)://…`` one that serves a configuration file: read-only without the path of
+that file, writable with it. Anything else is looked up among the installed plugins.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ManifestError, Problem, UsageError
 from reconciler.seal import SealKey
 from reconciler.values import Resource
+
+if TYPE_CHECKING:
+    from reconciler.client.pacing import WritePacer
 
 __all__ = [
     "DEFAULT_STACK",
@@ -42,6 +45,7 @@ _KINDS: Final = {
     "databricks": ("Endpoint",),
     "openai": ("Model",),
     "gateway": (),
+    "config-file": ("GatewaySecret", "GatewayModel", "GatewayEndpoint"),
     "mlflow-gateway": (
         "GatewaySecret",
         "GatewayModel",
@@ -58,16 +62,19 @@ def is_local(target: str) -> bool:
     return target == "local" or target.startswith("local:")
 
 
-def family(target: str) -> str:
-    """The sort of a target: local, databricks, openai, gateway, mlflow-gateway or plugin."""
+def family(target: str, config_path: str = "") -> str:
+    """The sort of a target: local, databricks, openai, gateway, config-file, mlflow-gateway or plugin.
+
+    ``config_path``: the file that a gateway serves, "" when it is not at hand.
+    """
     if is_local(target):
         return "local"
     scheme = target.partition(":")[0]
     named = {
         "databricks": "databricks",
         "openai": "openai",
-        "http": "gateway",
-        "https": "gateway",
+        "http": "config-file" if config_path else "gateway",
+        "https": "config-file" if config_path else "gateway",
         "mlflow-gateway+http": "mlflow-gateway",
         "mlflow-gateway+https": "mlflow-gateway",
     }
@@ -75,16 +82,26 @@ def family(target: str) -> str:
 
 
 def for_target(
-    target: str, resources: Sequence[Resource], *, stack: str = "", seal_key: SealKey | None = None
+    target: str,
+    resources: Sequence[Resource],
+    *,
+    stack: str = "",
+    seal_key: SealKey | None = None,
+    config_path: str = "",
 ) -> tuple[Resource, ...]:
-    """The resources as this target speaks of them. Raises ManifestError with the lines of those whose kind it
-    does not have.
+    """The resources as this target speaks of them. Raises ManifestError with what it does not have.
 
     ``stack``: who owns them, where the target carries that (a plugin's, where it keeps tags). ``seal_key``:
-    for fingerprints of what cannot be read back, None when there is no key.
+    for fingerprints of what cannot be read back, None when there is no key. ``config_path``: as for
+    :func:`family`.
     """
-    known = _KINDS[family(target)]
+    sort = family(target, config_path)
+    known = _KINDS[sort]
     fix = f"it takes {' and '.join(known)}" if known else "it is read-only here"
+    if sort == "gateway":
+        fix += (
+            "; to write it, say which file it serves: --config-path FILE, or config_path: in reconciler.yaml"
+        )
     problems = [
         Problem(
             r.source.file,
@@ -100,12 +117,18 @@ def for_target(
     ]
     if problems:
         raise ManifestError(problems)
-    if family(target) == "mlflow-gateway":
+    if sort == "config-file":
+        from reconciler.kinds.file_parts import in_file
+
+        return in_file(resources, stack=stack or DEFAULT_STACK, config_path=config_path)
+    if sort == "mlflow-gateway":
+        if problems := [problem for r in resources for problem in _only_in_file(r)]:
+            raise ManifestError(problems)
         return tuple(
             replace(r, stack=stack or DEFAULT_STACK, seal=seal_key.seal(r) if seal_key else "")
             for r in resources
         )
-    if family(target) != "plugin":
+    if sort != "plugin":
         return tuple(resources)
     if stack and _keeps_tags(target):
         from reconciler.kinds.deployment import MARKED, marked
@@ -124,19 +147,47 @@ def _keeps_tags(target: str) -> bool:
         return False  # connecting says what is wrong with it; a saved snapshot needs no plugin
 
 
-def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = None) -> Any:
+def _only_in_file(resource: Resource) -> Iterator[Problem]:
+    """Fields of an endpoint that the tracking server's gateway does not have."""
+    if resource.address.kind != "GatewayEndpoint":
+        return
+    why = {
+        "endpoint_type": "the tracking server's gateway does not ask what an endpoint is for",
+        "limit": "the tracking server's gateway has no limits; a GatewayBudget bounds what is spent",
+    }
+    for name, what in why.items():
+        if name in resource.spec:
+            place = resource.source_of((name,))
+            fix = "leave it out; it is for a gateway with a configuration file (http://… with config_path)"
+            yield Problem(place.file, place.line, place.column, f"spec.{name}", what, fix, "only-in-file")
+
+
+def connect(
+    target: str,
+    *,
+    pool_size: int = 16,
+    stop: threading.Event | None = None,
+    pacer: WritePacer | None = None,
+    config_path: str = "",
+) -> Any:
     """A client for ``target``, to be closed by the caller (it is a context manager).
 
     ``pool_size``: connections kept open. ``stop``: once set, the client stops waiting to repeat a request.
+    ``config_path``: as for :func:`family`.
+    ``pacer``: the budget of writes to a Databricks workspace, or to the embedded one.
     Raises UsageError for a target that is not known here, AuthError when there are no credentials for it.
     """
-    match family(target):
+    match family(target, config_path):
         case "local":
-            return _local(target, pool_size, stop)
+            return _local(target, pool_size, stop, pacer)
         case "databricks":
             from reconciler.client.databricks import DatabricksDeploymentClient
 
-            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop)
+            return DatabricksDeploymentClient(target, pool_size=pool_size, stop=stop, pacer=pacer)
+        case "config-file":
+            from reconciler.client.file_gateway import FileGatewayClient
+
+            return FileGatewayClient(target, config_path, pool_size=pool_size, stop=stop)
         case "mlflow-gateway":
             from reconciler.client.gateway import MlflowGatewayClient
 
@@ -145,7 +196,7 @@ def connect(target: str, *, pool_size: int = 16, stop: threading.Event | None = 
             return _plugin(target)
 
 
-def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
+def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: WritePacer | None = None) -> Any:
     from reconciler.client.auth import Token
     from reconciler.client.databricks import DatabricksDeploymentClient
     from reconciler.emulator.adapter import EmulatorAdapter
@@ -159,6 +210,7 @@ def _local(target: str, pool_size: int, stop: threading.Event | None) -> Any:
         adapter=EmulatorAdapter(workspace),
         pool_size=pool_size,
         stop=stop,
+        pacer=pacer,
     )
 
 
@@ -182,4 +234,6 @@ def describe(target: str, client: Any) -> str:
     if is_local(target):
         path = target.removeprefix("local").removeprefix(":").partition("?")[0]
         return f"local (embedded workspace, {path or '.reconciler/local.db'})"
+    if config := getattr(client, "config", None):
+        return f"{target} (file {config.path})"
     return f"{target} ({client.host})" if client.host else target

@@ -30,6 +30,7 @@ __all__ = [
     "Live",
     "LiveId",
     "Masked",
+    "Origin",
     "Outcome",
     "Plan",
     "ProgressEvent",
@@ -44,6 +45,7 @@ __all__ = [
     "Status",
     "Step",
     "StepStatus",
+    "requests_of",
 ]
 
 MASK = "***"
@@ -174,18 +176,31 @@ def _quote(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the whole of a secret comes from: ``scheme`` env, file or cmd, ``argument`` the variable's name,
+    the absolute path or the command. ``is_exact``: the value is what stands there, to the last line end.
+    """
+
+    scheme: str
+    argument: str
+    is_exact: bool = True
+
+
 class Secret:
     """A resolved secret value. Shows as a mask wherever it is printed; only the HTTP layer reveals it.
 
     ``reference`` is the text that stood in the manifest (``${env:OPENAI_API_KEY}``): it may be shown.
+    ``origin``: the same for a target that looks the value up itself, None when it was put together.
     Equal when the values are. Pickling and copying to JSON through ``str`` give the mask.
     """
 
-    __slots__ = ("_value", "reference")
+    __slots__ = ("_value", "origin", "reference")
 
-    def __init__(self, value: str, reference: str = MASK) -> None:
+    def __init__(self, value: str, reference: str = MASK, origin: Origin | None = None) -> None:
         self._value = value
         self.reference = reference
+        self.origin = origin
 
     def reveal(self) -> str:
         """The value itself. Ask for it only where it is sent."""
@@ -344,7 +359,8 @@ class Call:
     ``path`` may hold ``{id}`` where the live id is known only after the create before it. ``body`` may
     hold :class:`Secret` values and :class:`LiveId`s. ``section``: the part of the spec that it changes, ""
     for all of it; ``also``: more of them. ``waits``: the endpoint is awaited ready before the next call.
-    ``needs_settled``: the call is refused by the server while an update is in progress.
+    ``needs_settled``: the call is refused by the server while an update is in progress. ``shared``: one
+    request carries this call of every step of the plan.
     """
 
     operation: str
@@ -356,6 +372,7 @@ class Call:
     waits: bool = False
     needs_settled: bool = False
     also: tuple[str, ...] = ()
+    shared: bool = False
 
     @property
     def creates(self) -> bool:
@@ -366,6 +383,12 @@ class Call:
     def deletes(self) -> bool:
         """It ends the resource, and not only a part of it."""
         return self.operation.startswith("delete_") and not self.section
+
+
+def requests_of(calls: Iterable[Call]) -> int:
+    """How many requests these calls are."""
+    shares = [call.shared for call in calls]
+    return shares.count(False) + (True in shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +407,8 @@ class Resource:
     ``spec``: the manifest's spec with references resolved (secrets are :class:`Secret`), in the user's
     spelling. ``positions``: FieldPath text without list keys (``spec.config.served_entities.0.name``
     as a tuple of names and indices) → where it stands. ``stack``: who will own it, where the target can
-    carry that. ``seal``: the keyed fingerprint of its write-only values, "" without a key.
+    carry that. ``seal``: the keyed fingerprint of its write-only values, "" without a key. ``kept_in``: the
+    file that it lives in, "" when it lives on a server.
     """
 
     address: Address
@@ -395,6 +419,7 @@ class Resource:
     allow_unknown_fields: bool = False
     stack: str = ""
     seal: str = ""
+    kept_in: str = ""
     positions: Mapping[tuple[str | int, ...], Source] = field(default_factory=dict)
 
     def source_of(self, path: Iterable[str | int]) -> Source:
@@ -486,6 +511,11 @@ class Plan:
     def is_empty(self) -> bool:
         """Nothing would be called."""
         return not any(step.calls for step in self.steps)
+
+    @property
+    def write_calls(self) -> int:
+        """How many requests would be made: what several steps share is one."""
+        return requests_of(call for step in self.steps for call in step.calls)
 
     def count(self, action: Action) -> int:
         """How many steps have this action."""

@@ -50,7 +50,9 @@ def diff(
 
 
 def _declared(scope: opt.Scope, project: str | None) -> list[Side]:
-    return sides_of(opt.load(None, project, scope=scope, allow_unset=True, keep_documents=True))
+    return sides_of(
+        opt.load(None, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
+    )
 
 
 def sides_of(read: opt.Input) -> list[Side]:

@@ -17,7 +17,8 @@ def get(
     address: Annotated[
         str | None,
         typer.Argument(
-            help="Endpoint/NAME, Deployment/NAME, Model/NAME, or the name alone. Left out: all of them.",
+            help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewaySecret/NAME and the like, or the name "
+            "alone. Left out: all of them.",
             show_default=False,
         ),
     ] = None,
@@ -27,16 +28,19 @@ def get(
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
     """Show what a target has, or one of it with every field that it answers, known here or not."""
-    from reconciler.targets import connect, describe
+    from reconciler.targets import connect, describe, family
 
     where = opt.where(target, project, environment)
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
+        if address is None and family(where) == "mlflow-gateway":
+            _show_gateway(client, output)
+            return 0
         if address is None:
             _show_all(_everything(client, where), output)
             return 0
         wanted = Address.parse(address) if "/" in address else Address(_default_kind(where), address)
-        found = _one(client, wanted)
+        found = _one(client, wanted, where)
     if output is opt.Format.JSON:
         answer_json(found)
     else:
@@ -59,11 +63,18 @@ def _yaml(found: dict[str, Any]) -> str:
 def _default_kind(target: str) -> str:
     from reconciler.targets import family
 
-    return {"openai": "Model", "plugin": "Deployment"}.get(family(target), "Endpoint")
+    named = {"openai": "Model", "plugin": "Deployment", "mlflow-gateway": "GatewayEndpoint"}
+    return named.get(family(target), "Endpoint")
 
 
-def _one(client: Any, wanted: Address) -> dict[str, Any]:
+def _one(client: Any, wanted: Address, target: str) -> dict[str, Any]:
+    from reconciler.targets import family
+
     try:
+        if family(target) == "mlflow-gateway":
+            from reconciler.cli import gateway
+
+            return gateway.shown(gateway.one(client, wanted))
         if wanted.kind == "Deployment":
             return _safe(_raw(client.get_deployment(wanted.name)), wanted.kind)
         if wanted.kind in ("Endpoint", "Model"):
@@ -74,6 +85,17 @@ def _one(client: Any, wanted: Address) -> dict[str, Any]:
     raise UsageError(
         f"{wanted}: there is no kind {wanted.kind}", fix=f"Endpoint/{wanted.name}, for an endpoint"
     )
+
+
+def _show_gateway(client: Any, output: opt.Format) -> None:
+    from reconciler.cli import gateway
+    from reconciler.report.gateway_tables import gateway_tables
+
+    lives = gateway.everything(client)
+    if output is opt.Format.JSON:
+        answer_json([{"address": str(live.address), **gateway.shown(live)} for live in lives])
+    else:
+        answer(gateway_tables(lives) or "nothing there")
 
 
 def _raw(found: Any) -> dict[str, Any]:

@@ -17,12 +17,16 @@ from reconciler.cli import (
     auth,
     diff,
     emulator,
+    export,
     get,
+    history,
     init,
     plan,
+    plan_files,
     promote,
     query,
     render,
+    rollback,
     schema,
     targets,
     validate,
@@ -48,13 +52,17 @@ app.command(name="validate")(validate.validate)
 app.command(name="render")(render.render)
 app.command(name="diff")(diff.diff)
 app.command(name="plan")(plan.plan)
+app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
 app.command(name="promote")(promote.promote)
+app.command(name="rollback")(rollback.rollback)
 app.command(name="get")(get.get)
+app.command(name="export")(export.export)
 app.command(name="query")(query.query)
 app.command(name="targets")(targets.targets)
 app.command(name="schema")(schema.schema)
+app.add_typer(history.app, name="history")
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(auth.app, name="auth")
 
@@ -81,20 +89,24 @@ _ADDRESS = re.compile(r"[A-Z]\w*/.+")
 
 
 def with_optional_values(arguments: Sequence[str]) -> list[str]:
-    """``--resend-secrets [ADDRESS…]`` as options that each take one value: alone it means all (``*``)."""
+    """``--resend-secrets [ADDRESS…]`` and ``--select ADDRESS…`` as options that each take one value: the
+    first alone means all (``*``)."""
     result: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         if word == "--":
             return [*result, word, *rest]
-        if word != "--resend-secrets":
+        if word not in ("--resend-secrets", "--select"):
             result.append(word)
             continue
         addresses = []
         while rest and _ADDRESS.fullmatch(rest[0]) and not os.path.exists(rest[0]):  # noqa: PTH110
             addresses.append(rest.pop(0))
-        result += [f"--resend-secrets={address}" for address in addresses or ["*"]]
+        if word == "--select" and not addresses:
+            result.append(word)  # what follows is no address, and the command says so
+            continue
+        result += [f"{word}={address}" for address in addresses or ["*"]]
     return result
 
 

@@ -6,7 +6,7 @@ import enum
 import os
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Adopt",
     "AllEnvironments",
+    "AllowCommands",
     "CheckModels",
+    "ConfigPath",
     "DetailedExitcode",
     "Environments",
     "Exclude",
@@ -89,8 +91,18 @@ Target = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Where to: databricks, databricks://PROFILE, local, local:PATH. Left out: reconciler.yaml's, "
-        "else $MLFLOW_DEPLOYMENTS_TARGET.",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
+        "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
+        show_default=False,
+    ),
+]
+ConfigPath = Annotated[
+    str | None,
+    typer.Option(
+        "--config-path",
+        metavar="FILE",
+        help="The file that an http(s):// gateway serves: it is written, then. Left out: reconciler.yaml's, "
+        "else $MLFLOW_GATEWAY_CONFIG.",
         show_default=False,
     ),
 ]
@@ -119,6 +131,15 @@ Adopt = Annotated[
     bool,
     typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
 ]
+AllowCommands = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-commands/--no-allow-commands",
+        help="Run the programs of ${cmd:…} in manifests, or do not. Left out: as reconciler.yaml says, "
+        "else not.",
+        show_default=False,
+    ),
+]
 CheckModels = Annotated[
     bool,
     typer.Option(
@@ -136,12 +157,22 @@ class Input:
     project: Project | None
     stack: str
     target: str = ""
+    config_path: str = ""
     environment: str = ""
+    scope: Scope = field(default_factory=Scope)
 
     @property
     def aside(self) -> str:
         """The environment, for behind the target's name."""
         return f", environment {self.environment}" if self.environment else ""
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """The limits that the project file writes; the environment's go before the project's."""
+        if self.project is None:
+            return {}
+        chosen = self.project.environments.get(self.environment)
+        return {**self.project.limits, **(chosen.limits if chosen else {})}
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -156,9 +187,14 @@ def load(
     *,
     scope: Scope = Scope(),  # noqa: B008 a frozen value
     allow_unset: bool = False,
+    allow_commands: bool | None = None,
+    needs_secrets: bool = True,
     keep_documents: bool = False,
 ) -> Input:
     """Read the project file and the manifests; from here on every output masks their secrets.
+
+    ``allow_commands``: run the commands of manifests, None as the project file says. ``needs_secrets``: when
+    not, no command is run.
 
     Raises ManifestError with all problems, UsageError when there is nothing to read.
     """
@@ -175,6 +211,8 @@ def load(
                 "reconciler init writes a first one",
             )
         named = ["manifests"]
+    root = project.root if project else Path.cwd()
+    is_allowed = bool(project and project.allow_commands) if allow_commands is None else allow_commands
     layers = None
     if project is not None and (project.environments or project.variables):
         from reconciler.manifest.layers import Layers
@@ -183,8 +221,9 @@ def load(
     loaded = load_documents(
         named,
         environ=os.environ,
-        root=project.root if project else Path.cwd(),
+        root=root,
         allow_unset=allow_unset,
+        commands="skip" if not needs_secrets else "run" if is_allowed else "refuse",
         layers=layers,
         keep_documents=keep_documents,
     )
@@ -197,6 +236,7 @@ def load(
         project,
         next(filter(None, stacks), ""),
         environment=environment.name if environment else "",
+        scope=scope,
     )
 
 
@@ -221,33 +261,45 @@ def load_for(
     *,
     scope: Scope = Scope(),  # noqa: B008 a frozen value
     allow_unset: bool = False,
+    allow_commands: bool | None = None,
     makes_key: bool = False,
     is_told: bool = False,
+    config_path: str | None = None,
     keep_documents: bool = False,
 ) -> Input:
-    """The same for a command that goes to a target, which stands in the result. ``makes_key``: a key for
-    fingerprints is made when there is none. ``is_told``: the target has been named already.
+    """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
+    be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
+    is none. ``is_told``: the target has been named already.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
     project = _project(project_file)
-    target = find_target(target_option, project, _environment(project, scope))
+    environment = _environment(project, scope)
+    target = find_target(target_option, project, environment)
+    config = find_config(config_path, target, project, environment)
     try:
+        # A gateway with a file looks its credentials up by itself: they need not be known here.
+        allow_unset = allow_unset or bool(config)
         read = load(
             paths,
             project_file,
             stack,
             scope=scope,
             allow_unset=allow_unset,
+            allow_commands=allow_commands,
+            needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
-        key = _seal_key(read.loaded.resources, makes_key)
-        fitting = for_target(target, read.loaded.resources, stack=read.stack, seal_key=key)
+        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        fitting = for_target(
+            target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config
+        )
     except UserError:
         if not is_told:
             tell(f"target: {target}")
         raise
-    return replace(read, loaded=replace(read.loaded, resources=fitting), target=target)
+    loaded = replace(read.loaded, resources=fitting)
+    return replace(read, loaded=loaded, target=target, config_path=config)
 
 
 def read_ahead(
@@ -334,6 +386,31 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
     return target
 
 
+def find_config(
+    option: str | None, target: str, project: Project | None, environment: Environment | None = None
+) -> str:
+    """The file that the target's gateway serves: the option, else the project file's, else the environment's
+    (mlflow's own variable); "" for another target. Raises UsageError for an option that means nothing."""
+    if not target.startswith(("http://", "https://")):
+        if option:
+            raise UsageError(
+                f"--config-path goes with a gateway that serves a file, and the target is {target}",
+                fix="leave it out, or name the gateway: --target http://HOST:PORT",
+            )
+        return ""
+    written = project.config_path if project else ""
+    if project is not None and environment is not None:
+        from reconciler.manifest.project import config_path_of
+
+        written = config_path_of(project, environment, os.environ)
+    return option or written or os.environ.get("MLFLOW_GATEWAY_CONFIG", "")
+
+
+def project_of(project_file: str | None) -> Project | None:
+    """The project file alone, for commands without manifests."""
+    return _project(project_file)
+
+
 def variables_of(read: Input) -> Mapping[str, Variable]:
     """The variables that manifests and overlays of a run may use."""
     if read.project is None:
@@ -350,11 +427,6 @@ def where(
     if target_option and not environments:
         return target_option
     return find_target(target_option, project, _environment(project, Scope.of(environments)))
-
-
-def project_of(project_file: str | None) -> Project | None:
-    """The project file alone, for commands without manifests."""
-    return _project(project_file)
 
 
 def parse_resend(values: list[str] | None, known: list[Address]) -> set[Address] | bool:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli import options as opt
+from reconciler.cli.acting import How, limits_of
+from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.output import answer, answer_report, is_ascii, sum_up, tell, wants_colour, width_of
+from reconciler.cli.plan_files import From
+from reconciler.cli.recording import home
 from reconciler.errors import UsageError
-from reconciler.values import Action
 
 if TYPE_CHECKING:
+    from reconciler.engine.plan_file import Moved, PlanFile
     from reconciler.values import Address, Plan, Snapshot
 
 
@@ -26,6 +32,7 @@ def plan(
     select: opt.Select = None,
     exclude: opt.Exclude = None,
     target: opt.Target = None,
+    config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
@@ -39,56 +46,160 @@ def plan(
         str | None,
         typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
     ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Keep the plan, for reconciler show FILE and reconciler apply FILE."
+        ),
+    ] = None,
+    rebase: Annotated[
+        str | None,
+        typer.Option(
+            "--rebase", metavar="FILE", help="Plan anew what FILE planned, and show what changed since."
+        ),
+    ] = None,
+    write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show what an apply would call, and why. Changes nothing.
 
     A section that a manifest leaves out is not managed; one that it writes is authoritative. Each field that
     was not compared is counted, and named with its reason with -v or -o json.
+
+    --out keeps the plan in a file: readable, without a secret, with a digest, and signed when
+    RECONCILER_PLAN_KEY is set.
     """
     from reconciler.engine.planner import make_plan
-    from reconciler.engine.safety import failures, refusals
+    from reconciler.engine.safety import failures, over_limits, refusals
 
+    if snapshot is not None and (out is not None or rebase is not None):
+        raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
     scope = opt.Scope.of(environment, select, exclude)
-    ahead = opt.read_ahead(target, project, scope) if snapshot is None else None
-    if snapshot is not None:
+    ahead = opt.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
+    since: Since | None = None
+    if rebase is not None:
+        given = From(target, stack, project, config_path, allow_commands, scope)
+        read, resend, since = _rebased(rebase, paths, given)
+        adopt = since.file.adopt
+        paths, project = list(since.file.paths), project or since.file.project
+    elif snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load_for(seen.target, paths, project, stack, scope=scope, is_told=True)
+        read = opt.load_for(
+            seen.target,
+            paths,
+            project,
+            stack,
+            scope=scope,
+            allow_commands=allow_commands,
+            is_told=True,
+            config_path=config_path,
+        )
+        resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
     else:
-        read = opt.load_for(target, paths, project, stack, scope=scope)
-    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+        read = opt.load_for(
+            target,
+            paths,
+            project,
+            stack,
+            scope=scope,
+            allow_commands=allow_commands,
+            # Fingerprints of write-only values must be the same when the kept plan is applied.
+            makes_key=out is not None,
+            config_path=config_path,
+        )
+        resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+
+    def again(seen: Snapshot) -> Plan:
+        return make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
+
+    host = ""
     if snapshot is not None:
         read.tell_warnings()
-        made = make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
+        made = again(seen)
     else:
-        seen, made = _live(read, resend, check_models, adopt, ahead)
+        seen, made, host = _live(read, resend, check_models, adopt, write_limit, ahead)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
         _write(Path(save_snapshot), snapshot_to_json(seen))
-    show(made, output, verbose=verbose)
+    if since is not None:
+        since.tell(seen, again, host, made, output)
+    if since is None or output is opt.Format.TEXT:
+        show(made, output, verbose=verbose)
     if refused := refusals(made) or failures(made):
         raise refused
+    if over := over_limits(made, limits_of(read, How("plan"))):
+        tell(f"an apply of this plan is refused:\n{over}")
+    if out is not None:
+        from reconciler.cli.plan_files import save
+
+        save(
+            out, read, again, seen, host=host, paths=paths or (), project=project, resend=resend, adopt=adopt
+        )
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """A plan file to hold the new plan against."""
+
+    file: PlanFile
+    compare: Callable[[Snapshot, Callable[[Snapshot], Plan], str], tuple[Moved, ...]]
+
+    def tell(
+        self,
+        seen: Snapshot,
+        again: Callable[[Snapshot], Plan],
+        host: str,
+        made: Plan,
+        output: opt.Format,
+    ) -> None:
+        """What changed since the review; with the new plan when the answer is JSON."""
+        from reconciler.cli.plan_files import since_text
+
+        moved = self.compare(seen, again, host)
+        if output is opt.Format.TEXT:
+            answer(since_text(self.file, moved) + "\n")
+            return
+        from reconciler.report.json import plan_json
+
+        told = [{"address": str(m.address), "what": m.what, "fields": list(m.fields)} for m in moved]
+        answer_report({"reviewed_at": self.file.made_at, "moved": told, "plan": plan_json(made)})
+
+
+def _rebased(file: str, paths: list[str] | None, given: From) -> tuple[opt.Input, set[Address] | bool, Since]:
+    from reconciler.cli import plan_files
+
+    if paths:
+        raise UsageError("--rebase takes no PATHS", why="it plans what the file planned")
+    made, read, compare = plan_files.rebase(file, given)
+    return read, plan_files.resent(made), Since(made, compare)
+
+
 def _live(
-    read: opt.Input, resend: set[Address] | bool, check_models: bool, adopt: bool, ahead: Any
-) -> tuple[Snapshot, Plan]:
-    """Read and plan; the first line on stderr says which target it is."""
+    read: opt.Input,
+    resend: set[Address] | bool,
+    check_models: bool,
+    adopt: bool,
+    write_limit: str | None,
+    ahead: Any,
+) -> tuple[Snapshot, Plan, str]:
+    """Read and plan; the first line on stderr says which target it is. Gives the host too."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.snapshot import READ_PARALLELISM
     from reconciler.targets import connect, describe
 
-    with ahead or connect(read.target, pool_size=READ_PARALLELISM) as client:
+    pool, config = READ_PARALLELISM, read.config_path
+    with ahead or connect(read.target, pool_size=pool, config_path=config) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if check_models:
             opt.check_models(read)
-        return read_and_plan(
+        seen, made = read_and_plan(
             client,
             read.loaded.resources,
             target=read.target,
@@ -97,11 +208,16 @@ def _live(
             resend=resend,
             adopt=adopt,
         )
+        pacer = pacer_for(read, write_limit)
+        recalled(pacer, home(read) / "runs", client)
+        return seen, with_note(made, pacer), getattr(client, "host", "") or ""
 
 
 def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
     """The plan as the command's answer."""
-    sum_up(counted(made))
+    from reconciler.engine.safety import counts
+
+    sum_up("nothing to do" if made.is_empty else counts(made))
     if output is opt.Format.JSON:
         from reconciler.report.json import plan_json
 
@@ -118,15 +234,6 @@ def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
                 ascii_only=is_ascii(sys.stdout),
             )
         )
-
-
-def counted(made: Plan) -> str:
-    """What a plan would do, in one line."""
-    acting = (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.ADOPT, Action.DELETE)
-    return (
-        ", ".join(f"{made.count(action)} to {action.value}" for action in acting if made.count(action))
-        or "nothing to do"
-    )
 
 
 def _replayed(file: str) -> Snapshot:

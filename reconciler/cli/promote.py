@@ -157,6 +157,7 @@ class Destination:
             environ=os.environ,
             root=self._project.root,
             allow_unset=True,
+            commands="skip",
             layers=self._layers,
             keep_documents=True,
         )

@@ -21,7 +21,10 @@ from reconciler.values import Address
 
 def query(
     address: Annotated[
-        str, typer.Argument(help="Endpoint/NAME, Deployment/NAME, Model/NAME or the name alone.")
+        str,
+        typer.Argument(
+            help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewayEndpoint/NAME or the name alone."
+        ),
     ],
     message: Annotated[
         str | None, typer.Option("--message", "-m", help="One user message of a chat.", show_default=False)
@@ -47,9 +50,11 @@ def query(
     inputs = _inputs(message, json_file, takes_lists=is_plugin)
     if is_plugin:
         inputs = _framed(inputs)
-    otherwise = Address("Deployment" if is_plugin else "Endpoint", address)
-    asked = Address.parse(address) if "/" in address else otherwise
+    usual = {"plugin": "Deployment", "mlflow-gateway": "GatewayEndpoint"}.get(family(where), "Endpoint")
+    asked = Address.parse(address) if "/" in address else Address(usual, address)
     subject = {"deployment_name" if asked.kind == "Deployment" else "endpoint": asked.name}
+    if family(where) == "mlflow-gateway" and asked.kind != "GatewayEndpoint":
+        raise UsageError(f"{asked} is not queried", fix="ask a GatewayEndpoint")
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()

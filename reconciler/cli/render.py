@@ -34,7 +34,7 @@ def render(
     What comes out is a manifest again. References to secrets, environment variables and files stay such.
     """
     scope = opt.Scope.of(environment, select, exclude)
-    read = opt.load(paths, project, scope=scope, allow_unset=True, keep_documents=True)
+    read = opt.load(paths, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
     read.tell_warnings()
     variables = opt.variables_of(read)
     if output is opt.Rendered.JSON:

@@ -95,7 +95,16 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
     from reconciler.cli.options import project_of
     from reconciler.manifest.environments import choose
 
-    for option in ("target", "stack", "snapshot", "save_snapshot"):
+    for option in (
+        "target",
+        "stack",
+        "config_path",
+        "snapshot",
+        "save_snapshot",
+        "out",
+        "rebase",
+        "receipt",
+    ):
         if given.get(option):
             shown = "--" + option.replace("_", "-")
             raise UsageError(f"{shown} is for one environment", fix=f"name one with -e, or leave {shown} out")

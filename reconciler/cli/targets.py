@@ -25,9 +25,12 @@ def targets(check: Check = True, output: opt.Output = opt.Format.TEXT) -> int:
     """List the targets that can be used here: built in and installed plugins, with what is wrong with one."""
     from reconciler.client.plugins import TargetInfo, available_targets
 
-    local = TargetInfo("local", "built-in", True, "", "reconciler")
+    ours = [
+        TargetInfo(name, "built-in", True, "", "reconciler")
+        for name in ("local", "mlflow-gateway+http", "mlflow-gateway+https")
+    ]
     with contextlib.redirect_stdout(sys.stderr):  # a plugin may print while it is loaded
-        found = sorted([local, *available_targets(check=check)])
+        found = sorted([*ours, *available_targets(check=check)])
     if output is opt.Format.JSON:
         answer_json(
             [

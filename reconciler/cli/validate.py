@@ -28,10 +28,13 @@ def validate(
         ),
     ] = False,
 ) -> int:
-    """Check manifests against the schemas and each other; report every problem of every file at once."""
+    """Check manifests against the schemas and each other; report every problem of every file at once.
+
+    No server is asked, and no command is run.
+    """
     try:
         scope = opt.Scope.of(environment, select, exclude)
-        read = opt.load(paths, project, scope=scope, allow_unset=allow_unset)
+        read = opt.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
     except ManifestError as error:
         sum_up(error.what)
         if output is opt.Format.JSON:

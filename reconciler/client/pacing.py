@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from reconciler.errors import Stopped, UsageError
@@ -97,11 +97,12 @@ def _moment(text: str) -> float | None:
 
 
 class WritePacer:
-    """A sliding-window budget, safe to share between threads.
+    """A sliding-window budget, safe to share between threads; who asks first gets the first turn.
 
     ``limit`` writes in any ``window`` seconds. ``now`` gives seconds from any fixed point and ``sleep``
     waits; both are replaced in tests. Setting ``stop`` ends every wait with :class:`Stopped`; a write
     that need not wait still gets its turn, for whether it should begin is the caller's question.
+    ``waiting`` hears of each wait, in seconds, when it begins.
     """
 
     def __init__(
@@ -112,17 +113,27 @@ class WritePacer:
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         stop: threading.Event | None = None,
+        waiting: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         if limit < 1 or window <= 0:
-            raise UsageError(f"a write budget of {limit} in {window} seconds allows nothing")
+            raise UsageError(f"a write budget of {limit} in {window:g} seconds allows nothing")
         self.limit = limit
         self.window = window
         self.stop = stop
+        self.waiting = waiting
         self._now = now
         self._sleep = sleep if sleep is not None else (stop.wait if stop is not None else time.sleep)
         self._lock = threading.Lock()
-        self._turns: list[float] = []  # when the writes inside the window were let through, oldest first
+        self._turns: list[float] = []  # of the writes inside the window, and of those that wait; oldest first
         self._closed_until = float("-inf")  # a penalty: nothing passes before this moment
+
+    def recall(self, ages: Iterable[float]) -> None:
+        """Count writes that were made before this pacer was: so many seconds ago each."""
+        with self._lock:
+            moment = self._now()
+            for age in ages:
+                if 0 <= age < self.window:
+                    insort(self._turns, moment - age)
 
     def acquire(self) -> float:
         """Wait for room, take it, and return the turn (a moment of ``now``), for :meth:`give_back`.
@@ -132,11 +143,20 @@ class WritePacer:
         while True:
             with self._lock:
                 moment = self._now()
-                wait = self._next_turn(moment) - moment
-                if wait <= 0:
-                    insort(self._turns, moment)
-                    return moment
-            self._wait(wait)
+                turn = self._next_turn(moment)
+                # Taken before it has come: who asked first goes first, however long the others sleep.
+                insort(self._turns, turn)
+            if turn <= moment:
+                return turn
+            try:
+                self._wait(turn - moment)
+            except BaseException:
+                self.give_back(turn)
+                raise
+            with self._lock:
+                if self._closed_until <= turn:
+                    return turn
+                self._turns.remove(turn)  # a penalty came meanwhile: ask anew
 
     def pause(self) -> None:
         """Wait until a penalty is over, taking no room: for calls the server does not count (DELETE)."""
@@ -159,7 +179,7 @@ class WritePacer:
         with self._lock:
             moment = self._now()
             self._forget(moment)
-            return 0 if moment < self._closed_until else self.limit - len(self._turns)
+            return 0 if moment < self._closed_until else max(0, self.limit - len(self._turns))
 
     def eta(self, n: int) -> float:
         """The least number of seconds until ``n`` more writes have been let through (0.0: at once)."""
@@ -176,7 +196,7 @@ class WritePacer:
 
     def _next_turn(self, moment: float) -> float:
         self._forget(moment)
-        freed = self._turns[0] + self.window if len(self._turns) >= self.limit else moment
+        freed = self._turns[-self.limit] + self.window if len(self._turns) >= self.limit else moment
         return max(moment, self._closed_until, freed)
 
     def _forget(self, moment: float) -> None:
@@ -187,6 +207,7 @@ class WritePacer:
 
     def _wait(self, seconds: float) -> None:
         if self.stop is None or not self.stop.is_set():
+            self.waiting(seconds)
             self._sleep(seconds)
         if self.stop is not None and self.stop.is_set():
             raise Stopped("stopped while waiting for room in the write budget", why="it was not sent")

@@ -39,8 +39,8 @@ _HELP = {
         "databricks, or databricks://PROFILE for a profile of ~/.databrickscfg. The config of an endpoint is "
         "the payload of the Databricks REST API, POST /api/2.0/serving-endpoints."
     ),
-    "http": "http://HOST of an MLflow AI Gateway, read and queried; its own file says what it serves.",
-    "https": "https://HOST of an MLflow AI Gateway, read and queried; its own file says what it serves.",
+    "http": "http://HOST of an MLflow AI Gateway, read and queried; written where its file is at hand.",
+    "https": "https://HOST of an MLflow AI Gateway, read and queried; written where its file is at hand.",
     "openai": (
         "openai, with OPENAI_API_KEY; OPENAI_API_BASE for another server of that API. For Azure: "
         "OPENAI_API_TYPE=azure, OPENAI_API_BASE, OPENAI_API_VERSION and OPENAI_DEPLOYMENT_NAME. "

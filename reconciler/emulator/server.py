@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -30,6 +31,7 @@ __all__ = ["Running", "application", "listening_socket", "serve"]
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
+_Leave = Callable[[float, asyncio.Transport], None]
 _Application = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 _GRACE: Final = 2  # seconds that open requests get when the server stops
 _TRANSPORT: Final = "reconciler.transport"  # an extension of the scope: the connection itself, to break it
@@ -37,11 +39,12 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 
 def application(
-    workspace: Handler, *, latency: float = 0.0, leave: Callable[[float], None] = lambda seconds: None
+    workspace: Handler, *, latency: float = 0.0, leave: _Leave = lambda seconds, but: None
 ) -> _Application:
     """The ASGI application. ``latency``: seconds before each answer; requests wait for it side by side.
 
-    ``leave``: lets nobody in for so many seconds, where an answer says that the server is away.
+    ``leave``: lets nobody in for so many seconds, where an answer says that the server is away; it closes all
+    connections but that one.
     """
 
     async def app(scope: _Message, receive: _Receive, send: _Send) -> None:
@@ -57,11 +60,14 @@ def application(
         response = workspace.handle(_as_request(scope, body))
         if latency:
             await asyncio.sleep(latency)
-        if response.broken is None:
+        broken = response.broken
+        if broken is None:
             await _send(send, response)
         else:
-            await _break(scope, receive, send, response, response.broken)
-            leave(response.broken.away)
+            if broken.away:  # first: who has the answer must find nobody there
+                leave(broken.away, _transport(scope))
+                response = replace(response, headers={**response.headers, "connection": "close"})
+            await _break(scope, receive, send, response, broken)
 
     return app
 
@@ -80,12 +86,17 @@ async def _break(scope: _Message, receive: _Receive, send: _Send, response: Resp
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body[: broken.part], "more_body": True})
         await asyncio.sleep(0.002)  # what was sent shall arrive before the reset does
-    transport = scope["extensions"][_TRANSPORT]["transport"]
+    transport = _transport(scope)
     connection = transport.get_extra_info("socket")
     if connection is not None and not transport.is_closing():
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         transport.abort()
         await receive()  # until the server has noticed
+
+
+def _transport(scope: _Message) -> asyncio.Transport:
+    transport: asyncio.Transport = scope["extensions"][_TRANSPORT]["transport"]
+    return transport
 
 
 def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
@@ -235,16 +246,16 @@ class Running:
         """Ends :meth:`run`; from any thread. Open requests get a moment to finish."""
         self._server.should_exit = True
 
-    def _leave(self, seconds: float) -> None:
-        """Close the port and every connection, and come back after so many seconds."""
-        if not seconds or self._returning is not None:
+    def _leave(self, seconds: float, but: asyncio.Transport) -> None:
+        """Close the port and every connection but one, and come back after so many seconds."""
+        if self._returning is not None:
             return
         for listener in self._server.servers:
             listener.close()
         self._server.servers.clear()
         for connection in list(self._server.server_state.connections):
             transport = getattr(connection, "transport", None)
-            if transport is not None:
+            if transport is not None and transport is not but:
                 transport.close()  # what was answered still arrives
         self._returning = asyncio.get_running_loop().call_later(seconds, self._return)
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.engine.executor import ExecutionOptions, execute
+from reconciler.engine.file_apply import execute_file
+from reconciler.engine.file_reader import lives_in_file
+from reconciler.engine.journal import Recorder
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock, SystemClock
@@ -21,6 +24,7 @@ from reconciler.values import (
     Plan,
     ProgressEvent,
     Resource,
+    Snapshot,
     Status,
     StepStatus,
 )
@@ -37,6 +41,7 @@ class Applied:
 
     ``remaining``: the second plan, of what was touched; None when nothing was, or it could not be made
     (``unverified`` says why). ``converged``: every step is done, live, and the second plan is empty.
+    ``after``: what the second reading read.
     """
 
     plan: Plan
@@ -44,6 +49,7 @@ class Applied:
     remaining: Plan | None
     converged: bool
     unverified: str = ""
+    after: Snapshot | None = None
 
 
 def apply(
@@ -56,15 +62,17 @@ def apply(
     progress: Callable[[ProgressEvent], None] = lambda event: None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
+    recorder: Recorder | None = None,
 ) -> Applied:
     """Carry ``plan`` out against ``client`` and prove the result by a second plan.
 
-    ``taken_at`` gives the time of a reading as RFC 3339. Raises nothing that a server can cause:
-    failures stand in the outcomes, a failed proof in ``unverified``.
+    ``taken_at`` gives the time of a reading as RFC 3339. ``recorder`` hears of each call. Raises nothing that
+    a server can cause: failures stand in the outcomes, a failed proof in ``unverified``.
     """
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
-    outcomes = execute(
+    carry_out = execute_file if lives_in_file(desired) else execute
+    outcomes = carry_out(
         plan,
         client,
         resources,
@@ -73,6 +81,7 @@ def apply(
         progress=progress,
         stop=stop,
         clock=clock,
+        recorder=recorder,
     )
     finished = all(o.status in (StepStatus.DONE, StepStatus.UNCHANGED) for o in outcomes)
     touched = [resources[o.step.address] for o in outcomes if o.results]
@@ -96,4 +105,4 @@ def apply(
         for address, live in snapshot.resources.items()
         if address not in deleted
     )
-    return Applied(plan, outcomes, remaining, finished and remaining.is_empty and ready)
+    return Applied(plan, outcomes, remaining, finished and remaining.is_empty and ready, after=snapshot)

@@ -1,4 +1,5 @@
-"""Carries a plan out: steps in the order of their dependencies, side by side, each stopping at its failure.
+"""Carries a plan out: steps in the order of their dependencies, what is worth most first, side by side, each
+stopping at its failure.
 
 One loop for many waits: workers make requests, the loop keeps the times at which to look again.
 """
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
+from reconciler.engine.journal import Recorder
+from reconciler.engine.order import by_value
 from reconciler.engine.readers import read_live
 from reconciler.engine.steps import Gone, Result, Settled, StepRun, Stopped, Wait
 from reconciler.engine.waiting import Clock, Patience, SystemClock
@@ -73,6 +76,7 @@ class _Loop:
     progress: Callable[[ProgressEvent], None]
     stop: threading.Event
     clock: Clock
+    recorder: Recorder | None = None
     events: queue.SimpleQueue[tuple[_Task, Wait | Outcome | Result | BaseException | None]] = field(
         default_factory=queue.SimpleQueue
     )
@@ -105,6 +109,7 @@ class _Loop:
             stopping=self.stop.is_set,
             now=self.clock.now,
             tell=tell,
+            recorder=self.recorder,
             ids=self.ids,
         )
 
@@ -172,14 +177,15 @@ def execute(
     progress: Callable[[ProgressEvent], None] = lambda event: None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Outcome, ...]:
     """Carry out every step that has calls; the outcomes stand in the plan's order.
 
     ``client`` has the methods that the calls name. ``resources``: the desired resources by address.
     ``replan``: the step that would be left for a live side, for settling what is in doubt. ``stop``:
-    once set, calls in flight are finished and no more are begun. One step's failure stops its own later calls
-    and the
-    steps that depend on it, not the others. Raises nothing that a server can cause.
+    once set, calls in flight are finished and no more are begun. ``recorder`` hears of each call before it is
+    made, and after. One step's failure stops its own later calls and the steps that depend on it, not the
+    others. Raises nothing that a server can cause.
     """
     loop = _Loop(
         client,
@@ -189,6 +195,7 @@ def execute(
         progress,
         stop or threading.Event(),
         clock or SystemClock(),
+        recorder,
     )
     acting = {step.address: step for step in plan.steps if step.calls}
     order: TopologicalSorter[Address] = TopologicalSorter(
@@ -200,8 +207,8 @@ def execute(
     }
     with ThreadPoolExecutor(loop.options.parallelism, "apply") as pool:
         while order.is_active():
-            for address in order.get_ready():
-                step = acting[address]
+            for step in by_value([acting[address] for address in order.get_ready()]):
+                address = step.address
                 failed = [d for d in step.depends_on if d in outcomes and outcomes[d].error]
                 if failed:
                     why = f"not begun: {', '.join(map(str, failed))} failed"

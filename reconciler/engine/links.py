@@ -171,6 +171,12 @@ def _unless_used(step: Step, users: Sequence[Address]) -> Step:
 
 def in_use(address: Address, users: str) -> str:
     """Why something that is used is not deleted."""
+    if address.dialect == "file":
+        return (
+            f"{address} is in use by {users}\n"
+            "why: the gateway refuses a file with a route that leads nowhere\n"
+            "next: take it from there first"
+        )
     return (
         f"{address} is in use by {users}\n"
         "why: the server would delete it all the same, and break what uses it without a word\n"

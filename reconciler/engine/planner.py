@@ -99,12 +99,13 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False, ad
     if of.is_assertion:
         return _asserted(resource, live)
     if live is None:
+        created = _as_created(resource)
         return Step(
             resource.address,
             Action.CREATE,
-            changes=_as_created(resource),
+            changes=created,
             calls=of.calls(resource, None, Action.CREATE, ()),
-            notice=of.notice(Action.CREATE, ()),
+            notice=of.notice(Action.CREATE, created),
             source=resource.source,
             protected=resource.lifecycle.prevent_destroy,
         )

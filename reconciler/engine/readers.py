@@ -71,6 +71,10 @@ def read_live(
     target does not look after that itself.
     """
     match resource.address.kind:
+        case _ if resource.address.dialect == "file":
+            from reconciler.engine.file_reader import read_file_one
+
+            return read_file_one(client, resource)
         case name if name.startswith("Gateway"):
             from reconciler.engine.gateway_reader import read_gateway_one
 

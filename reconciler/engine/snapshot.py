@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+from reconciler.engine.file_reader import lives_in_file, read_file
 from reconciler.engine.readers import list_names, read_live, read_unlisted
-from reconciler.errors import UsageError
+from reconciler.errors import TargetError, UsageError
 from reconciler.kinds import kind_of
 from reconciler.kinds.endpoint import fields, misshapen
 from reconciler.schema import Field, kinds
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
+    "masked_spec",
     "read_snapshot",
     "snapshot_from_json",
     "snapshot_to_json",
+    "with_grants",
 ]
 
 FORMAT_VERSION = "1.0"
@@ -42,6 +47,11 @@ def read_snapshot(
     as soon as it is known, in the order of ``desired``, while others are still being read. Raises TargetError
     when a read fails for another reason than the endpoint being gone by then.
     """
+    if lives_in_file(desired):
+        snapshot = read_file(client, desired, target=target, taken_at=taken_at)
+        for resource in desired:
+            seen(resource, snapshot.resources.get(resource.address))
+        return snapshot
     if any(resource.address.kind.startswith("Gateway") for resource in desired):
         from reconciler.engine.gateway_reader import read_gateway
 
@@ -83,6 +93,32 @@ def read_snapshot(
     )
 
 
+def with_grants(client: Any, snapshot: Snapshot, addresses: Iterable[Address]) -> Snapshot:
+    """The snapshot with the permissions of these endpoints where it has none: a delete takes them with it.
+
+    1 GET for each; where they may not be read, it stays as it is.
+    """
+    wanted = [
+        live
+        for address in addresses
+        if (live := snapshot.resources.get(address)) is not None
+        and live.permissions is None
+        and (address.kind, address.dialect) == ("Endpoint", "")
+    ]
+
+    def read(live: Live) -> Live:
+        try:
+            return replace(live, permissions=client.get_endpoint_permissions(str(live.raw.get("id", ""))))
+        except TargetError:
+            return live
+
+    if not wanted:
+        return snapshot
+    with ThreadPoolExecutor(min(READ_PARALLELISM, len(wanted)), "read") as pool:
+        read_again = {live.address: live for live in pool.map(read, wanted)}
+    return replace(snapshot, resources={**snapshot.resources, **read_again})
+
+
 # ---- snapshot files --------------------------------------------------------------------------------------
 
 
@@ -110,18 +146,35 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
     }
 
 
-def _masked(field: Field | None, value: Any, salt: str, sensitive: bool = False) -> Any:
+def masked_spec(field: Field, value: Any, salt: str) -> Any:
+    """A desired value as JSON, in the same way; what is resolved at apply stays a reference."""
+    return _masked(field, value, salt, references=True)
+
+
+_REFERENCE = re.compile(r"\{\{secrets/[^/{}]+/[^/{}]+\}\}")
+
+
+def _masked(
+    field: Field | None, value: Any, salt: str, sensitive: bool = False, references: bool = False
+) -> Any:
     if field is not None:
         sensitive = sensitive or field.takes_secrets or field.write_only
     if isinstance(value, Mapping):
-        return {name: _masked(_child(field, name), item, salt, sensitive) for name, item in value.items()}
+        return {
+            name: _masked(_child(field, name), item, salt, sensitive, references)
+            for name, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_masked(None if field is None else field.items, item, salt, sensitive) for item in value]
+        items = None if field is None else field.items
+        return [_masked(items, item, salt, sensitive, references) for item in value]
     if isinstance(value, Masked):
         return {"$masked": value.digest}
+    if isinstance(value, Secret) and references:
+        return {"$reference": value.reference}
     if isinstance(value, Secret):
         return {"$masked": Masked.of(value.reveal(), salt).digest}
-    if sensitive and isinstance(value, str):
+    # A reference to a Databricks secret is no secret: it is what can be written again.
+    if sensitive and isinstance(value, str) and not _REFERENCE.fullmatch(value):
         return {"$masked": Masked.of(str(value), salt).digest}
     return value
 

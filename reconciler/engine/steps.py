@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.engine.compare import compare_sections
+from reconciler.engine.ground import moved_fields
+from reconciler.engine.journal import Recorder
 from reconciler.engine.links import in_use, with_ids
 from reconciler.errors import (
     AlreadyExists,
@@ -24,6 +25,7 @@ from reconciler.errors import (
     ReconcilerError,
     ServerFault,
 )
+from reconciler.errors import Stopped as NotSent
 from reconciler.kinds import kind_of
 from reconciler.values import (
     Action,
@@ -97,7 +99,7 @@ class StepRun:
     ``client``: whatever has the calls' methods. ``read``: the resource as it is now, None when there is
     none. ``replan``: what would be left to do for a live side. ``waits``: wait until it is live.
     ``stopping``: begin no more calls. ``now``: seconds. ``ids``: the ids of what this apply created so far,
-    shared by all its steps.
+    shared by all its steps. ``recorder`` hears of each call.
     """
 
     step: Step
@@ -108,6 +110,7 @@ class StepRun:
     stopping: Callable[[], bool]
     now: Callable[[], float]
     tell: Progress
+    recorder: Recorder | None = None
     ids: dict[Address, str] = field(default_factory=dict)
     results: list[CallResult] = field(default_factory=list)
     log_tail: tuple[str, ...] = ()
@@ -127,6 +130,7 @@ class StepRun:
                     raise _Ended(StepStatus.NOT_BEGUN, "stopped before it began")
                 yield from self._guard()
                 yield from self._carry_out()
+                yield from self._wait_for_others()
                 status = StepStatus.DONE if self.waits or self._settled else StepStatus.NOT_WAITED
         except _Ended as ended:
             status, error = ended.status, ended.error
@@ -191,17 +195,8 @@ class StepRun:
 
     def _moved(self, live: Mapping[str, Any]) -> str:
         """What moved, in field paths where they can be told."""
-        of, base = kind_of(self.step.address), self.step.base or {}
-        sections = of.moved(base, live)
-        found = compare_sections(
-            of.fields,
-            {name: live.get(name) for name in sections},
-            {name: base[name] for name in sections if name in base},
-            name=self.step.address.name,
-        )
-        paths = {str(change.path) for change in found.changes}
-        paths |= {name for name in sections if not any(c.section == name for c in found.changes)}
-        return ", ".join(sorted(paths)) or "it is another endpoint of the same name"
+        moved = moved_fields(self.step.address, self.step.base or {}, live)
+        return ", ".join(moved) or "it is another endpoint of the same name"
 
     def _is_waiting(self, live: Live) -> bool:
         return kind_of(self.step.address).status(live.raw)[0] is Status.WAITING
@@ -256,7 +251,7 @@ class StepRun:
                 self.results.append(CallResult(call, outcome, self.now() - began))
 
             try:
-                answer = getattr(self.client, call.operation)(**call.arguments)
+                answer = self._send(call)
             except AlreadyExists as error:
                 if call.creates:
                     self._appeared(call, error)
@@ -290,6 +285,8 @@ class StepRun:
                     return done("done; the plugin failed after it, a read showed it")
                 self._failed(call, began)
                 raise
+            except NotSent as error:
+                raise _Ended(StepStatus.NOT_BEGUN, str(error)) from None
             except ReconcilerError:
                 self._failed(call, began)
                 raise
@@ -301,6 +298,19 @@ class StepRun:
                         self.url = str(answer.get("endpoint_url") or f"{host}{path}")
                 return done("done")
         return None
+
+    def _send(self, call: Call) -> Any:
+        """Make one request; its intent and its outcome are on record before and after."""
+        number = self.recorder.intent(self.step.address, call) if self.recorder else 0
+        try:
+            answer = getattr(self.client, call.operation)(**call.arguments)
+        except BaseException as error:
+            if self.recorder:
+                self.recorder.outcome(number, error, None)
+            raise
+        if self.recorder:
+            self.recorder.outcome(number, None, answer)
+        return answer
 
     def _learn(self, live: Live) -> None:
         """The resource exists, and so does its id."""
@@ -354,13 +364,15 @@ class StepRun:
         resent = any(_covers(call, change) and change.why for change in self.step.changes)
         return same and not (resent and not self._is_waiting(live))
 
-    def _wait_until_live(self, call: Call) -> Generator[Wait, Result, None]:
+    def _wait_until_live(self, call: Call | None) -> Generator[Wait, Result, None]:
         if not self.waits:
             self._settled = False
             return
 
         def is_old(live: Live) -> bool:
-            return bool(call.section) and any(_covers(call, change) for change in self.replan(live).changes)
+            if call is None or not call.section:
+                return False
+            return any(_covers(call, change) for change in self.replan(live).changes)
 
         result = yield Wait(is_old=is_old)
         if isinstance(result, Gone):
@@ -375,6 +387,12 @@ class StepRun:
             raise _Ended(StepStatus.FAILED, result.message + kept)
         self._unmoved(result.live)
         self._seen = result.live
+
+    def _wait_for_others(self) -> Generator[Wait, Result, None]:
+        """An update that ran before we came (of a run that was killed) is awaited too: done means live."""
+        busy = self._seen is not None and self._is_waiting(self._seen)
+        if self.waits and busy and self.step.action is not Action.DELETE:
+            yield from self._wait_until_live(None)
 
     def _unmoved(self, live: Live) -> None:
         """What is still to be written is as the plan saw it: the wait may have been long."""

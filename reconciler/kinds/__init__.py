@@ -143,6 +143,8 @@ _MODULES: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
     ("GatewayModel", ""): ("gateway_model", "gateway_model", "GatewayModel"),
     ("GatewayEndpoint", ""): ("gateway_endpoint", "gateway_endpoint", "GatewayEndpoint"),
     ("GatewayBudget", ""): ("gateway_budget", "gateway_budget", "GatewayBudget"),
+    # In a gateway's configuration file: secrets and models are parts of the endpoints there.
+    ("GatewayEndpoint", "file"): ("file_endpoint", "file_endpoint", "ConfigFileEndpoint"),
     ("GatewayGuardrail", ""): ("gateway_guardrail", "gateway_guardrail", "GatewayGuardrail"),
 }
 
@@ -150,7 +152,7 @@ _MODULES: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
 @functools.cache
 def kind(name: str, dialect: str = "") -> Kind:
     """The kind of this name. Raises KeyError when there is none."""
-    module_name, calls_name, fields = _MODULES[name, dialect if name == "Endpoint" else ""]
+    module_name, calls_name, fields = _MODULES[name, dialect if (name, dialect) in _MODULES else ""]
     module: Any = importlib.import_module(f"reconciler.kinds.{module_name}")
     calls: Any = importlib.import_module(f"reconciler.kinds.{calls_name}")
     return Kind(
@@ -178,7 +180,12 @@ def _plain_id(raw: Mapping[str, Any]) -> str:
 
 
 def references(resource: Resource) -> tuple[Reference, ...]:
-    """The resources that a spec names, with the fields that do, as the schema says (``refers_to``)."""
+    """The resources that a spec names, with the fields that do, as the schema says (``refers_to``).
+
+    None for a resource that was put together from what it names, as a dialect may want it.
+    """
+    if resource.address.dialect:
+        return ()
     return tuple(_references(spec_fields(resource.address.kind), resource.spec, ()))
 
 

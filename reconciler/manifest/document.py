@@ -14,6 +14,7 @@ from reconciler import schema
 from reconciler.errors import ManifestError, Problem
 from reconciler.manifest import text
 from reconciler.manifest.checks import check, unknown_fields
+from reconciler.manifest.commands import Mode
 from reconciler.manifest.files import Found, find
 from reconciler.manifest.judge import schema_problems
 from reconciler.manifest.positions import Document, Parts
@@ -58,6 +59,7 @@ def load(
     environ: Mapping[str, str],
     root: Path,
     allow_unset: bool = False,
+    commands: Mode = "refuse",
     stdin: BinaryIO | None = None,
     layers: Layers | None = None,
     keep_documents: bool = False,
@@ -67,14 +69,14 @@ def load(
     ``paths``: files, folders, or ``-`` for the standard input (``stdin``, else the process's own).
     ``environ``: what ``${env:NAME}`` may name. ``root``: the project's folder; ``${file:path}`` stays inside
     of it or of the manifest's own folder. ``allow_unset``: variables that are not set and files that are
-    missing are no problems; a placeholder Secret stands for their values, for checks only.
-    ``layers``: what the environment lays over the manifests. ``keep_documents``: give the documents too.
+    missing are no problems; a placeholder Secret stands for their values, for checks only. ``commands``:
+    whether ``${cmd:command}`` may run one; skipped, the same placeholder stands for its value. ``layers``:
+    what the environment lays over the manifests. ``keep_documents``: give the documents too.
     """
     files, problems = find(paths)
     variables = layers.variables if layers is not None else ()
-    load = _Load(
-        Resolver(environ, root, allow_unset=allow_unset, variables=variables), layers, keep_documents
-    )
+    resolver = Resolver(environ, root, allow_unset=allow_unset, variables=variables, commands=commands)
+    load = _Load(resolver, layers, keep_documents)
     for file in files:
         load.file(file, root, stdin)
     load.rest()

@@ -21,18 +21,18 @@ __all__ = ["Environment", "choose"]
 class Environment:
     """One environment of the project file.
 
-    ``source``: where it is declared. ``target``: as it is written, so that what it refers to is needed only
-    where it is used; "" when there is none. ``stack``: its own name of the stack, "" for the project's.
+    ``source``: where it is declared. ``stack``: its own name of the stack, "" for the project's.
     ``variables``: its own alone. ``overlays``: files and folders, relative to where the project file was
-    looked for from. ``settings``: all that the project file says of it, for whoever reads more than this.
+    looked for from. ``limits``: as those of the project. ``settings``: all that the project file says of it,
+    as it is written: what its target refers to is needed only in runs that go there.
     """
 
     name: str
     source: Source
-    target: str = ""
     stack: str = ""
     variables: Mapping[str, Variable] = field(default_factory=dict)
     overlays: tuple[str, ...] = ()
+    limits: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

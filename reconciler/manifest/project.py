@@ -22,7 +22,7 @@ from reconciler.manifest.suggest import did_you_mean
 from reconciler.manifest.variables import Reference, Resolver
 from reconciler.values import FieldPath, ItemKey, Source
 
-__all__ = ["PROJECT_FILE", "Project", "find_project", "load_project", "target_of"]
+__all__ = ["PROJECT_FILE", "Project", "config_path_of", "find_project", "load_project", "target_of"]
 
 _SCHEMA: Final = "project"
 # What these hold is resolved where it is used: not every run has what another environment refers to.
@@ -35,6 +35,9 @@ class Project:
 
     ``target``: "" when it names none. ``manifests``: paths for :func:`reconciler.manifest.load`, made
     relative to where the project file was looked for from; empty when it names none. ``root``: its folder.
+    ``config_path``: the file that the target's gateway serves, "" when it names none; relative likewise.
+    ``allow_commands``: manifests may hold ``${cmd:command}``.
+    ``limits``: as they are written (``max_deletes``, ``max_changes``, ``writes``), those that are.
     ``variables``: those that every environment has. ``promote``: kind → the fields that may travel from one
     environment to another, as paths below ``spec``. ``document``: the file itself, with its places.
     """
@@ -44,6 +47,9 @@ class Project:
     manifests: tuple[str, ...]
     root: Path
     source: Source
+    config_path: str = ""
+    allow_commands: bool = False
+    limits: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, Environment] = field(default_factory=dict)
     default_environment: str = ""
     variables: Mapping[str, Variable] = field(default_factory=dict)
@@ -163,6 +169,9 @@ def _project(document: Document, path: Path) -> Project:
         manifests=tuple(str(folder / manifest) for manifest in value.get("manifests", ())),
         root=folder,
         source=Source(document.file, document.line, document.column),
+        config_path=str(folder / value["config_path"]) if "config_path" in value else "",
+        allow_commands=value.get("allow_commands", False),
+        limits={name: str(limit) for name, limit in (value.get("limits") or {}).items()},
         environments={
             name: _environment(document, name, settings or {}, folder)
             for name, settings in value.get("environments", {}).items()
@@ -178,10 +187,10 @@ def _environment(document: Document, name: str, settings: Mapping[str, Any], fol
     path: Parts = ("environments", name)
     return Environment(
         name=name,
-        target=settings.get("target", ""),
         stack=settings.get("stack", ""),
         variables=_variables(document, (*path, "variables"), settings.get("variables")),
         overlays=tuple(str(folder / overlay) for overlay in settings.get("overlays", ())),
+        limits={name: str(limit) for name, limit in (settings.get("limits") or {}).items()},
         source=document.positions[path],
         settings=settings,
     )
@@ -199,13 +208,24 @@ def target_of(project: Project, environment: Environment, environ: Mapping[str, 
 
     ``environ``: what ``${env:NAME}`` in it may name. Raises ManifestError when it cannot be resolved.
     """
-    if "${" not in environment.target or project.document is None:
-        return environment.target or project.target
-    holder: dict[str, Any] = {"target": environment.target}
+    return _resolved(project, environment, "target", environ) or project.target
+
+
+def config_path_of(project: Project, environment: Environment, environ: Mapping[str, str]) -> str:
+    """The file that the environment's gateway serves: its own, else the project's; likewise."""
+    own = _resolved(project, environment, "config_path", environ)
+    return str(project.root / own) if own else project.config_path
+
+
+def _resolved(project: Project, environment: Environment, name: str, environ: Mapping[str, str]) -> str:
+    written = environment.settings.get(name, "")
+    if "${" not in written or project.document is None:
+        return str(written)
+    holder: dict[str, Any] = {name: written}
     positions = project.document.positions.below("environments").below(environment.name)
     document = replace(project.document, value=holder, positions=positions)
     resolver = Resolver(environ, project.root)
     _, problems = resolver.resolve(document, None, project.root)
     if problems:
         raise ManifestError(masked(problems, resolver.secrets))
-    return str(holder["target"])
+    return str(holder[name])

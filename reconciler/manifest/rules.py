@@ -35,13 +35,17 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "unknown-kind": "The kind is one that is known.",
         "duplicate-name": "A name is declared once for its kind, over all files.",
         # references
-        "unknown-reference": "${…} is ${env:NAME}, ${file:path} or ${var.name}.",
+        "unknown-reference": "${…} is ${env:NAME}, ${file:path}, ${cmd:command} or ${var.name}.",
         "reference-in-key": "References stand in values only.",
         "unset-variable": "A variable that is referred to is set.",
         "bad-variable": "A variable is UTF-8 and gives what its field takes.",
         "missing-file": "A file that is referred to exists.",
         "bad-file": "A file that is referred to is a regular UTF-8 file of at most 64 KB.",
         "file-outside": "A file that is referred to lies in the project's folder or the manifest's.",
+        "command-not-allowed": "Commands run only where the project file or the command line allows them.",
+        "command-misplaced": "A command stands only where a secret is taken.",
+        "bad-command": "A command can be split into words, and the first names a program.",
+        "command-failed": "A command ends well, within 30 seconds, with at most 64 KB of UTF-8 text.",
         "empty-secret": "A secret is not empty.",
         # environments
         "undefined-variable": "A variable that is referred to is declared for the environment.",

@@ -1,4 +1,4 @@
-"""``${env:NAME}`` and ``${file:path}`` inside the values of a document → what they stand for.
+"""``${env:NAME}``, ``${file:path}`` and ``${cmd:command}`` in a document's values → what they stand for.
 
 What goes into a field that holds secrets becomes a :class:`Secret`; the schema says which fields do. Every
 other value stays plain text, because it must compare with what the server answers; when the name of its
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from reconciler.errors import Problem
+from reconciler.manifest.commands import CommandProblem, Commands, Mode
 from reconciler.manifest.positions import Document, Parts
 from reconciler.manifest.scalars import plain, shown
 from reconciler.schema import Field
-from reconciler.values import Secret
+from reconciler.values import Origin, Secret
 
 __all__ = ["Reference", "Resolver", "looks_secret", "with_secrets"]
 
@@ -42,6 +43,7 @@ class Reference:
     ``text``: as it stands in the manifest, fit to be shown (literal text around references is left out).
     ``value``: what it resolves to. ``is_secret``: it goes into a field that holds secrets. ``is_unset``: a
     part of it could not be resolved, and that is allowed. ``has_text``: literal text stands around it.
+    ``origin``: where the whole value comes from, None when it is put together.
     """
 
     text: str
@@ -49,19 +51,24 @@ class Reference:
     is_secret: bool = False
     is_unset: bool = False
     has_text: bool = False
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"Reference({self.text})"
 
 
 class _Unresolved(Exception):
-    """Why a reference gives no value; ``can_wait``: it would give one elsewhere (unset, missing)."""
+    """Why a reference gives no value; ``can_wait``: it would give one elsewhere (unset, missing);
+    ``is_skipped``: nobody wants to know it now."""
 
-    def __init__(self, what: str, fix: str, rule: str, *, can_wait: bool = False) -> None:
+    def __init__(
+        self, what: str, fix: str, rule: str, *, can_wait: bool = False, is_skipped: bool = False
+    ) -> None:
         self.what = what
         self.fix = fix
         self.rule = rule
         self.can_wait = can_wait
+        self.is_skipped = is_skipped
         super().__init__()
 
 
@@ -71,6 +78,7 @@ class Resolver:
     ``environ``: the environment variables. ``root``: files outside of it and of the manifest's own folder are
     refused. ``allow_unset``: what is unset or missing is no problem; its value stays a placeholder.
     ``variables``: the project's, put in already where they may stand.
+    ``commands``: what is done with ``${cmd:…}``; they run in ``root``.
     """
 
     def __init__(
@@ -80,6 +88,7 @@ class Resolver:
         *,
         allow_unset: bool = False,
         variables: Collection[str] = (),
+        commands: Mode = "refuse",
     ) -> None:
         self._secrets: dict[Secret, None] = {}
         self._environ = environ
@@ -87,6 +96,9 @@ class Resolver:
         self.allow_unset = allow_unset
         self.variables = variables
         self._files: dict[tuple[Path, str], str] = {}
+        self._trimmed: set[tuple[Path, str]] = set()
+        hidden = [v for name, v in environ.items() if looks_secret(name)] if commands == "run" else []
+        self._commands = Commands(commands, self._root, environ, hidden=hidden)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -112,8 +124,8 @@ class Resolver:
                 walk.entry(document.value, name, value, child, (name,), False)
         return walk.references, walk.problems
 
-    def part(self, scheme: str, argument: str, folder: Path) -> str:
-        """The value of one reference. Raises _Unresolved."""
+    def part(self, scheme: str, argument: str, folder: Path, is_secret: bool) -> str:
+        """The value of one reference in a field that holds secrets, or not. Raises _Unresolved."""
         if scheme == "env":
             return self._variable(argument)
         if scheme == "file":
@@ -123,7 +135,28 @@ class Resolver:
             return self._files[key]
         if _VARIABLE.match(scheme) and not argument:
             raise _undefined(scheme.removeprefix("var."), self.variables)
+        if scheme == "cmd":
+            return self._command(argument, is_secret)
         raise _unknown(scheme)
+
+    def origin(self, scheme: str, argument: str, folder: Path) -> Origin:
+        """Where one reference leads, for who looks its value up himself."""
+        if scheme == "file":
+            path = os.path.normpath(folder / argument)  # links stay: what they lead to may change
+            return Origin(scheme, path, (folder, argument) not in self._trimmed)
+        return Origin(scheme, argument)
+
+    def _command(self, text: str, is_secret: bool) -> str:
+        """What a command prints is a secret, and goes only where nothing is compared with it or shows it."""
+        if not is_secret:
+            what = "${cmd:…} gives a secret, and this field does not hold any"
+            raise _Unresolved(what, "use ${env:NAME} or ${file:path} here", "command-misplaced")
+        try:
+            return self._commands.value(text)
+        except CommandProblem as problem:
+            raise _Unresolved(
+                problem.what, problem.fix, problem.rule, is_skipped=problem.is_skipped
+            ) from None
 
     def _variable(self, name: str) -> str:
         if not _ENV_NAME.match(name):
@@ -163,9 +196,12 @@ class Resolver:
         if len(content) > MAX_FILE_BYTES:
             raise _Unresolved(f"{told} is larger than {MAX_FILE_BYTES // 1024} KB", "", "bad-file")
         try:
-            return content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+            value = content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise _Unresolved(f"{told} is not UTF-8", "save it as UTF-8", "bad-file") from None
+        if value.encode() != content:
+            self._trimmed.add((folder, name))
+        return value
 
 
 def looks_secret(name: str) -> bool:
@@ -176,16 +212,13 @@ def looks_secret(name: str) -> bool:
 def _unknown(scheme: str) -> _Unresolved:
     """Why that is no reference. What stands in it is not repeated: it may be a part of a password."""
     word = re.split(r"[^A-Za-z]", scheme[:100], maxsplit=1)[0].lower()
-    if word == "cmd":
-        what = f"${{{word}…}} is reserved for a later version"
-        return _Unresolved(what, "use ${env:NAME} or ${file:path}", "unknown-reference")
     if word == "var":
         what, fix = "this ${…} is not a reference", "a variable of the project is written ${var.name}"
         return _Unresolved(what, fix, "unknown-reference")
     fix = "use ${env:NAME} or ${file:path}; " + _LITERAL
     if word in ("secret", "secrets"):
         fix = 'for a Databricks secret write "{{secrets/scope/key}}"'
-    elif near := difflib.get_close_matches(word, ("env", "file"), 1, 0.5):
+    elif near := difflib.get_close_matches(word, ("env", "file", "cmd"), 1, 0.5):
         fix = f"did you mean ${{{near[0]}:…}}? {_LITERAL}"
     return _Unresolved("this ${…} is not a reference", fix, "unknown-reference")
 
@@ -272,6 +305,7 @@ class _Walk:
         told: list[str] = []
         literal = ""
         is_unset = has_text = has_reference = False
+        origins: list[Origin] = []
         at = 0
         for begin in _BEGIN.finditer(text):
             if begin.start() < at:
@@ -290,13 +324,15 @@ class _Walk:
             has_text = has_text or bool(literal)
             told += ("…" if literal else "", f"${{{scheme}:{_short(argument)}}}")
             try:
-                part = self._resolver.part(scheme, argument, self._folder_of(path))
+                folder = self._folder_of(path)
+                part = self._resolver.part(scheme, argument, folder, masks)
             except _Unresolved as problem:
-                if not (problem.can_wait and self._resolver.allow_unset):
+                if not (problem.is_skipped or (problem.can_wait and self._resolver.allow_unset)):
                     raise
                 is_unset = True
                 part = ""
-            if part and looks_secret(argument):
+            origins.append(self._resolver.origin(scheme, argument, folder))
+            if part and (scheme == "cmd" or looks_secret(argument)):
                 self._resolver.remember(part, f"${{{scheme}:{_short(argument)}}}")
             value += (literal, part)
             at = end + 1
@@ -305,7 +341,9 @@ class _Walk:
         if not has_reference:
             return None, whole
         shown_text = "".join(told) + ("…" if rest else "")
-        return Reference(shown_text, whole, masks, is_unset, has_text or bool(rest)), whole
+        has_text = has_text or bool(rest)
+        origin = origins[0] if len(origins) == 1 and not has_text else None
+        return Reference(shown_text, whole, masks, is_unset, has_text, origin), whole
 
     def _converted(self, found: str, field: Field | None, reference: Reference) -> Any:
         """A whole value in a field that takes no text becomes what the field takes."""
@@ -336,5 +374,5 @@ def with_secrets(value: Any, references: Mapping[Parts, Reference]) -> Any:
             for part in path[:-1]:
                 holder = holder[part]
             text = reference.value if not reference.is_unset else reference.text
-            holder[path[-1]] = Secret(text, reference.text)
+            holder[path[-1]] = Secret(text, reference.text, reference.origin)
     return value

@@ -53,7 +53,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "totals": {
             "compared": sum(step.compared for step in plan.steps),
             "skipped": {reason.value: skipped.count(reason) for reason in Reason if reason in skipped},
-            "write_calls": sum(len(step.calls) for step in plan.steps),
+            "write_calls": plan.write_calls,
         },
     }
 
@@ -140,11 +140,13 @@ def _change(change: FieldChange, step: Step, redactor: Redactor) -> dict[str, An
 
 
 def _call(call: Call, step: Step, redactor: Redactor) -> dict[str, Any]:
+    shared = {"shared": True} if call.shared else {}
     return {
         "client_method": call.operation,
         "method": call.method,
         "path": call.path,
         "body": redactor.value(shown_body(call.body, step.address.kind, call.section)),
+        **shared,
     }
 
 

@@ -20,6 +20,7 @@ from reconciler.values import (
     Source,
     Step,
     StepStatus,
+    requests_of,
 )
 
 __all__ = ["error_text", "outcome_text", "plan_text", "problems_text"]
@@ -117,8 +118,7 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
         ]
         if adopted := plan.count(Action.ADOPT):
             parts.append(f"{adopted} to adopt")
-        calls = sum(len(step.calls) for step in plan.steps)
-        summary = f"Plan: {', '.join(parts)}, {unchanged} unchanged; {count(calls, 'write call')}."
+        summary = f"Plan: {', '.join(parts)}, {unchanged} unchanged; {count(plan.write_calls, 'write call')}."
         lines.append(pen.paint("bold", summary))  # one line, however long: it is what people search for
     if told := [step for step in plan.steps if step.refusal]:
         line = f"{count(len(told), 'step')} {'is' if len(told) == 1 else 'are'} refused: see above."
@@ -350,8 +350,8 @@ def _outcome_closing(plan: Plan, outcomes: Sequence[Outcome], pen: Pen) -> list[
     ):
         if ends[status]:
             parts.append(f"{ends[status]} {words}")
-    planned = sum(len(step.calls) for step in plan.steps)
-    made = sum(len(outcome.results) for outcome in outcomes)
+    planned = plan.write_calls
+    made = requests_of(result.call for outcome in outcomes for result in outcome.results)
     if not parts:
         return lines
     calls = count(planned, "write call") if made == planned else f"{made} of {count(planned, 'write call')}"

@@ -324,6 +324,7 @@ _NEUTRAL = (
     (r"\b[A-Z]+ /\S+: ", ""),
     (r"(not JSON \([^)]*\)).*", r"\1"),
     (r"(failed|after 100 s): \w+: .*", r"\1"),
+    (r"(the answer cannot be read): .*", r"\1"),
     (r" within 0\.1 s", " in time"),
     (r"did not stick: .*", "did not stick"),
     (r"with other content: .*", "with other content"),

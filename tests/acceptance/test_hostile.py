@@ -279,6 +279,8 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)
 )
 
+_BOMBS = "bomb lists objects items huge twice keys tags documents itself keys-of-keys python binary comment"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -298,10 +300,7 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         "a: !!binary " + "A" * 1_000_000,
         "# " + "x" * 7_000_000,
     ],
-    ids=[
-        *("bomb", "lists", "objects", "items", "huge", "twice", "keys", "tags", "documents", "itself"),
-        *("keys-of-keys", "python", "binary", "comment"),
-    ],
+    ids=_BOMBS.split(),
 )  # fmt: skip
 def test_a_manifest_is_read_in_bounds(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifests").mkdir()

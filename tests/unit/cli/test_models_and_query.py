@@ -303,7 +303,8 @@ def test_targets_says_why_something_is_not_available(
 
     assert {"local", "databricks", "http", "https", "openai", "good", "half", "gone"} <= set(found)
     ready = {name for name in found if found[name]["available"]} - {"sagemaker"}
-    assert ready == {"local", "http", "https", "openai", "good"}
+    ours = {"local", "mlflow-gateway+http", "mlflow-gateway+https"}
+    assert ready == {*ours, "http", "https", "openai", "good"}
     assert "missing: target_help()" in str(found["half"]["why"])
     assert "No module named 'no_such_thing'" in str(found["gone"]["why"])
     assert "the environment: no DATABRICKS_HOST" in str(found["databricks"]["why"])

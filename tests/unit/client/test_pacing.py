@@ -129,6 +129,56 @@ def test_threads_share_one_budget() -> None:
         assert eleventh - first >= 0.05 - 1e-9
 
 
+def test_who_asks_first_goes_first(clock: Clock) -> None:
+    """Threads that sleep until their turns wake in any order; the turns are theirs from when they asked."""
+    order: list[str] = []
+    nested: list[WritePacer] = []
+
+    def sleep(seconds: float) -> None:
+        if len(order) == 0 and not nested:
+            nested.append(pacer)
+            order.append("first asks")
+            later = pacer.acquire()  # another thread asks while the first one sleeps
+            order.append(f"second at {later - 1000:g}")
+        clock.sleep(seconds)
+
+    pacer = WritePacer(1, 10, now=clock.now, sleep=sleep)
+    pacer.acquire()
+    first = pacer.acquire()
+    assert first - 1000 == 10
+    assert order == ["first asks", "second at 20"]
+
+
+def test_a_penalty_that_comes_during_a_wait_counts(clock: Clock) -> None:
+    def sleep(seconds: float) -> None:
+        if clock.moment < 1005:
+            pacer.penalise(30)
+        clock.sleep(seconds)
+
+    pacer = WritePacer(1, 10, now=clock.now, sleep=sleep)
+    pacer.acquire()
+    assert pacer.acquire() - 1000 == 30
+
+
+def test_what_was_sent_before_is_recalled(clock: Clock) -> None:
+    pacer = pacer_of(clock, limit=3)
+    pacer.recall([299.0, 10.0, 300.0, 4000.0])
+    assert pacer.remaining() == 1
+    pacer.acquire()
+    assert pacer.eta(1) == pytest.approx(1.0)
+    pacer.acquire()
+    assert clock.waits == [pytest.approx(1.0)]
+
+
+def test_each_wait_is_told_as_it_begins(clock: Clock) -> None:
+    told: list[float] = []
+    pacer = WritePacer(1, 60, now=clock.now, sleep=clock.sleep, waiting=told.append)
+    pacer.acquire()
+    assert told == []
+    pacer.acquire()
+    assert told == [60.0]
+
+
 @pytest.mark.parametrize(("limit", "window"), [(0, 300), (-1, 300), (50, 0), (50, -1)])
 def test_a_budget_of_nothing_is_refused(limit: int, window: float) -> None:
     with pytest.raises(UsageError):

@@ -13,6 +13,7 @@ from reconciler.emulator.wire import Request, Response
 from reconciler.emulator.workspace import Workspace
 from reconciler.engine.apply import Applied, apply
 from reconciler.engine.executor import ExecutionOptions
+from reconciler.engine.journal import Recorder
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.values import Address, Lifecycle, Plan, ProgressEvent, Resource, Source
@@ -84,7 +85,12 @@ class Bench:
         return make_plan(resources, snapshot, resend=resend)
 
     def apply(
-        self, *resources: Resource, plan: Plan | None = None, destroy: bool = False, **options: Any
+        self,
+        *resources: Resource,
+        plan: Plan | None = None,
+        destroy: bool = False,
+        recorder: Recorder | None = None,
+        **options: Any,
     ) -> Applied:
         made = plan or self.plan(*resources, destroy=destroy)
         return apply(
@@ -95,6 +101,7 @@ class Bench:
             options=ExecutionOptions(**options),
             progress=self.events.append,
             clock=self.clock,
+            recorder=recorder,
         )
 
     def settle(self) -> None:

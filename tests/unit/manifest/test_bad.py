@@ -35,6 +35,8 @@ _TESTED_ELSEWHERE = {
     "overlay-patch",
     "overlay-removes-nothing",
     "overlay-item-without-key",
+    "bad-command",  # only where commands are allowed: test_commands.py
+    "command-failed",
     "schema",  # only if the validators disagree: test_judge.py
 }
 

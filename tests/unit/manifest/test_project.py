@@ -48,6 +48,11 @@ def test_manifests_are_relative_to_the_file(file: Path) -> None:
     assert project.root == folder
 
 
+def test_limits_are_kept_as_they_are_written(file: Path) -> None:
+    file.write_text(f"{_HEAD}stack: ml\nlimits: {{max_deletes: 10%, max_changes: 20, writes: 40/5m}}\n")
+    assert load_project(file).limits == {"max_deletes": "10%", "max_changes": "20", "writes": "40/5m"}
+
+
 def test_only_the_stack_is_needed(file: Path) -> None:
     file.write_text(f"{_HEAD}stack: ml\n")
     project = load_project(file)
@@ -75,6 +80,10 @@ def test_values_may_come_from_the_environment(file: Path) -> None:
             [(3, "wrong-format"), (4, "unknown-field"), (5, "wrong-type")],
         ),
         (f"{_HEAD}stack: a\nstack: b\nmanifests: []\n", [(4, "duplicate-key"), (5, "too-few")]),
+        (
+            f"{_HEAD}stack: a\nlimits: {{max_deletes: many, writes: 50, most: 1}}\n",
+            [(4, "wrong-format"), (4, "wrong-type"), (4, "unknown-field")],
+        ),
         (f"{_HEAD}stack: a\nmanifests: ['', 5]\n", [(4, "wrong-length"), (4, "wrong-type")]),
     ],
 )

@@ -1,0 +1,327 @@
+"""What apply, destroy and rollback have in common: lock, read, plan, refuse, ask, act on record, report."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli import options as opt
+from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
+from reconciler.cli.output import (
+    answer,
+    answer_report,
+    is_ascii,
+    live_progress,
+    sum_up,
+    tell,
+    wants_colour,
+    width_of,
+)
+from reconciler.cli.recording import home, recording, runs_folder, write_receipt
+from reconciler.errors import RefusedError, UsageError
+from reconciler.redact import control
+from reconciler.values import StepStatus
+
+if TYPE_CHECKING:
+    from reconciler.client.pacing import WritePacer
+    from reconciler.engine.apply import Applied
+    from reconciler.engine.journal import Journal, RecordedCall
+    from reconciler.engine.safety import Limits
+    from reconciler.values import Outcome, Plan, Snapshot
+
+__all__ = ["How", "Judged", "act", "exit_code", "limits_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a plan is carried out, as the command line says it. ``command``: which one it is."""
+
+    command: str
+    output: opt.Format = opt.Format.TEXT
+    verbose: bool = False
+    auto_approve: bool = False
+    parallelism: int = 8
+    wait_timeout: str = "45m"
+    no_wait: bool = False
+    max_deletes: str | None = None
+    max_changes: str | None = None
+    allow_replace: bool = False
+    journal: str | None = None
+    break_lock: bool = False
+    write_limit: str | None = None
+    receipt: str | None = None
+    check_models: bool = False
+    is_reviewed: bool = False
+    """The plan was seen before: it stands in a file, and the file is the yes."""
+    is_dry: bool = False
+    """The plan is shown, and nothing else happens."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """More for the run's record and receipt, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The plan to carry out, and what was taken out of it, already refused."""
+
+    plan: Plan
+    refused: tuple[Outcome, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    """More for the run's record, as JSON."""
+
+
+Planned = Callable[["Snapshot", Any], "Plan | Judged"]
+
+
+def limits_of(read: opt.Input, how: How) -> Limits:
+    """The limits: the command line's, else the project file's, else the defaults.
+
+    A destroy deletes everything because that is what it is for: only the command line limits it.
+    """
+    from reconciler.engine.safety import DEFAULTS, UNLIMITED, Limit, Limits
+
+    written = read.limits if how.command != "destroy" else {}
+    base = UNLIMITED if how.command == "destroy" else DEFAULTS
+    deletes = how.max_deletes or written.get("max_deletes")
+    changes = how.max_changes or written.get("max_changes")
+    return Limits(
+        Limit.parse(deletes, "--max-deletes") if deletes else base.deletes,
+        Limit.parse(changes, "--max-changes") if changes else base.changes,
+    )
+
+
+def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
+    """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code.
+
+    ``deleting``: the plan may delete, and who uses what is read too.
+    """
+    from reconciler.cli.plan import show
+    from reconciler.engine.executor import ExecutionOptions
+    from reconciler.engine.journal import new_run, now
+    from reconciler.engine.lock import Holder, locked
+    from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
+    from reconciler.targets import connect, describe
+
+    gc.enable()  # it may wait for an hour
+    options = ExecutionOptions(
+        how.parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
+    )
+    limits = limits_of(read, how)
+    stop = threading.Event()
+    run = new_run()
+    holder = Holder.me(f"reconciler {how.command} (run {run})", now())
+    if how.receipt is not None and not Path(how.receipt).parent.is_dir():
+        raise UsageError("the receipt cannot be written: there is no such folder", where=how.receipt)
+    pacer = pacer_for(read, how.write_limit, stop)
+    pool = max(READ_PARALLELISM, how.parallelism)
+    with connect(read.target, pool_size=pool, stop=stop, pacer=pacer, config_path=read.config_path) as client:
+        tell(f"target: {describe(read.target, client)}{read.aside}")
+        read.tell_warnings()
+        if how.check_models:
+            opt.check_models(read)
+        locks = home(read) / "locks"
+
+        def told(text: str) -> None:
+            tell(control(text, keep="\n"))
+
+        with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
+            snapshot = read_snapshot(
+                client,
+                read.loaded.resources,
+                target=read.target,
+                taken_at=opt.taken_at(),
+                deleting=deleting,
+            )
+            judged = planned(snapshot, client)
+            judged = judged if isinstance(judged, Judged) else Judged(judged)
+            recalled(pacer, runs_folder(home(read), how.journal), client)
+            judged = replace(judged, plan=with_note(judged.plan, pacer))
+            if how.is_dry:
+                show(judged.plan, how.output, verbose=how.verbose)
+                return 0
+            _approve(judged.plan, limits, how, describe(read.target, client))
+            began = now()
+            applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
+        host = getattr(client, "host", "") or ""
+    sum_up("converged" if applied.converged else "not converged")
+    _report(applied, how)
+    if how.receipt is not None:
+        facts = {
+            "began_at": began,
+            "run": run,
+            "command": how.command,
+            "host": host,
+            **how.facts,
+            **judged.facts,
+        }
+        write_receipt(how.receipt, applied, read, snapshot, calls, facts)
+    return exit_code(applied)
+
+
+def _approve(plan: Plan, limits: Limits, how: How, target: str) -> None:
+    """Show the plan; go on only when nothing forbids it and somebody said yes. Raises RefusedError."""
+    from reconciler.cli.plan import show
+    from reconciler.engine.safety import failures, refusals, replacements
+
+    if how.output is opt.Format.TEXT:
+        show(plan, how.output, verbose=how.verbose)
+    refused = refusals(plan, limits) or failures(plan)
+    asks = not plan.is_empty and not how.auto_approve and not how.is_reviewed
+    if refused is None and not how.allow_replace and not (asks and opt.is_interactive()):
+        refused = replacements(plan)
+    if refused:
+        if how.output is opt.Format.JSON:
+            show(plan, how.output)
+        raise refused
+    if asks:
+        _ask(plan, target)
+
+
+def _ask(plan: Plan, target: str) -> None:
+    """Ask before acting. Raises RefusedError without a terminal, UsageError when the answer is no."""
+    from reconciler.engine.safety import counts
+
+    if not opt.is_interactive():
+        raise RefusedError(
+            f"{counts(plan)} on {target}, and nobody to ask",
+            why="there is no terminal, and --auto-approve was not given",
+            fix="review the plan, then run it with --auto-approve",
+        )
+    sys.stderr.write(f"{counts(plan)} on {target}. Type yes to go on: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != "yes":
+        raise UsageError("not approved: nothing was changed")
+
+
+def _carry_out(
+    judged: Judged,
+    read: opt.Input,
+    client: Any,
+    snapshot: Snapshot,
+    options: Any,
+    stop: threading.Event,
+    pacer: WritePacer | None,
+    how: How,
+    run: str,
+) -> tuple[Applied, tuple[RecordedCall, ...]]:
+    from reconciler.engine.apply import apply as carry_out
+    from reconciler.engine.snapshot import snapshot_to_json
+
+    salt = secrets.token_hex(16)
+    record = recording(
+        judged.plan,
+        read,
+        client,
+        snapshot,
+        run,
+        salt=salt,
+        command=how.command,
+        folder=runs_folder(home(read), how.journal),
+        facts={**how.facts, **judged.facts},
+    )
+    with record as journal:
+        with _stopping(stop, journal), live_progress() as progress:
+            applied = carry_out(
+                judged.plan,
+                client,
+                read.loaded.resources,
+                taken_at=opt.taken_at,
+                options=options,
+                progress=with_budget(progress, pacer),
+                stop=stop,
+                recorder=journal,
+            )
+        if judged.refused:
+            applied = replace(applied, outcomes=(*applied.outcomes, *judged.refused), converged=False)
+        journal.end(
+            applied.outcomes,
+            converged=applied.converged,
+            unverified=applied.unverified,
+            left=sum(len(o.not_begun) for o in applied.outcomes),
+            after=snapshot_to_json(applied.after, salt=salt) if applied.after and journal.path else None,
+        )
+        if journal.trouble:
+            tell(f"warning: {journal.trouble}")
+        if stop.is_set() and journal.path is not None:
+            tell(f"stopped; what was done: reconciler history show {run}")
+        calls = journal.calls
+    return applied, calls
+
+
+def exit_code(applied: Applied) -> int:
+    """0 when it converged (or nothing was waited for, on request), 3 when all that went wrong was refused."""
+    if applied.converged:
+        return 0
+    ended = {outcome.status for outcome in applied.outcomes}
+    if StepStatus.FAILED in ended or StepStatus.NOT_BEGUN in ended:
+        return 1
+    if StepStatus.REFUSED in ended:
+        return 3
+    left = any(outcome.not_begun for outcome in applied.outcomes)
+    if StepStatus.NOT_WAITED in ended and not left and not applied.unverified:
+        return 0
+    return 1
+
+
+def _report(applied: Applied, how: How) -> None:
+    if how.output is opt.Format.JSON:
+        from reconciler.report.json import outcome_json
+
+        answer_report(
+            outcome_json(
+                applied.plan,
+                applied.outcomes,
+                converged=applied.converged,
+                remaining=applied.remaining,
+                unverified=applied.unverified,
+            )
+        )
+        return
+    from reconciler.report.text import outcome_text
+
+    answer(
+        outcome_text(
+            applied.plan,
+            applied.outcomes,
+            converged=applied.converged,
+            remaining=applied.remaining,
+            unverified=applied.unverified,
+            colour=wants_colour(sys.stdout),
+            width=width_of(sys.stdout),
+            verbose=how.verbose,
+            ascii_only=is_ascii(sys.stdout),
+        )
+    )
+
+
+@contextmanager
+def _stopping(stop: threading.Event, journal: Journal) -> Iterator[None]:
+    """The first SIGINT or SIGTERM finishes the calls in flight and begins no more; the second stops now.
+
+    Now means now: a worker may sit in a request for two minutes, and Python would wait for it. What was in
+    flight is on record without an outcome, and the next run finds out by reading.
+    """
+
+    def asked(number: int, frame: Any) -> None:
+        if stop.is_set():
+            flying = sum(1 for call in journal.calls if call.is_in_doubt)
+            tell(f"stopped now; calls in flight: {flying}. The next run reads what came of them")
+            sys.stdout.flush()
+            os._exit(128 + number)
+        stop.set()
+        tell("stopping: calls in flight are finished, no more are begun; once more stops now")
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

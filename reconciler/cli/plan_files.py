@@ -1,0 +1,335 @@
+"""Plan files at the command line: written by ``plan --out``, shown, held against today, applied."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli import options as opt
+from reconciler.cli.output import answer, answer_report, tell
+from reconciler.errors import RefusedError, StaleError, UsageError
+from reconciler.redact import control
+from reconciler.values import Address, Plan, Snapshot
+
+if TYPE_CHECKING:
+    from reconciler.cli.acting import How, Judged
+    from reconciler.engine.plan_file import Moved, PlanFile
+    from reconciler.redact import Redactor
+
+__all__ = ["From", "apply_file", "is_plan_file", "rebase", "save", "show", "write_json"]
+
+KEY_VARIABLE = "RECONCILER_PLAN_KEY"
+_LARGEST = 32 * 1024 * 1024  # bytes; a plan of 1,000 endpoints takes a third of it
+
+Again = Callable[[Snapshot], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A plan file with what there is to say of its seal, and where it is."""
+
+    path: str
+    content: dict[str, Any]
+    file: PlanFile
+    problem: RefusedError | None
+
+
+def is_plan_file(paths: Sequence[str] | None) -> bool:
+    """What the command line names is one plan file, and not manifests."""
+    if not paths or len(paths) != 1 or paths[0] == "-":
+        return False
+    try:
+        if not Path(paths[0]).is_file():  # what a pipe gives can be read only once
+            return False
+        with Path(paths[0]).open("rb") as stream:
+            return re.match(rb'\s*\{\s*"plan_file"\s*:', stream.read(256)) is not None
+    except OSError:
+        return False
+
+
+def write_json(path: Path, content: Any, what: str) -> None:
+    """Write a file whole or not at all. Raises UsageError that calls it ``what``."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UsageError(f"the {what} cannot be written: {error}", where=str(path)) from error
+
+
+def save(
+    out: str,
+    read: opt.Input,
+    again: Again,
+    snapshot: Snapshot,
+    *,
+    host: str,
+    paths: Sequence[str],
+    project: str | None,
+    resend: set[Address] | bool,
+    adopt: bool,
+) -> None:
+    """Write the plan that ``again`` makes, with its ground and a seal."""
+    import secrets
+
+    from reconciler import __version__
+    from reconciler.engine.plan_file import masked_snapshot, plan_file_json
+    from reconciler.redact import Redactor
+    from reconciler.report.json import plan_json
+
+    if "-" in paths:
+        raise UsageError(
+            "a plan of manifests from the standard input cannot be saved",
+            why="an apply reads the manifests again",
+            fix="name their files",
+        )
+    ground = masked_snapshot(snapshot, secrets.token_hex(16))
+    content = plan_file_json(
+        plan_json(again(ground)),
+        read.loaded.resources,
+        ground,
+        host=host,
+        stack=read.stack,
+        made_at=opt.taken_at(),
+        made_by=f"reconciler {__version__}",
+        paths=paths,
+        project=project,
+        environment=read.environment,
+        select=read.scope.select,
+        exclude=read.scope.exclude,
+        resend=resend if isinstance(resend, bool) else [str(address) for address in resend],
+        adopt=adopt,
+        redactor=Redactor(read.loaded.secrets),
+        key=os.environ.get(KEY_VARIABLE, ""),
+    )
+    write_json(Path(out), content, "plan file")
+    tell(f"wrote {out}; apply exactly this with: reconciler apply {out}")
+
+
+def opened(path: str) -> Opened:
+    """Read a plan file. Raises UsageError when it is none."""
+    from reconciler.engine.plan_file import read_plan_file
+    from reconciler.engine.signing import seal_problem
+
+    try:
+        if not Path(path).is_file():
+            raise UsageError("there is no such plan file", where=path)
+        if Path(path).stat().st_size > _LARGEST:
+            raise UsageError("the plan file is too large", where=path, why=f"more than {_LARGEST >> 20} MB")
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"the plan file cannot be read: {error}", where=path, fix="write one with: reconciler plan --out"
+        ) from error
+    file = read_plan_file(content, where=path)
+    return Opened(path, content, file, seal_problem(content, os.environ.get(KEY_VARIABLE, "")))
+
+
+# ---- held against today ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """What the command line says of where the manifests of a plan file lead to."""
+
+    target: str | None = None
+    stack: str | None = None
+    project: str | None = None
+    config_path: str | None = None
+    allow_commands: bool | None = None
+    scope: opt.Scope = field(default_factory=opt.Scope)
+
+
+def _input(opened: Opened, given: From) -> opt.Input:
+    """The manifests that the file was made of, as they are today. Raises UsageError for another scope."""
+    file = opened.file
+    scope = opt.Scope(file.environment or None, file.select, file.exclude)
+    if given.scope.select or given.scope.exclude or given.scope.environment not in (None, scope.environment):
+        made = f"for environment {file.environment}" if file.environment else "without environments"
+        raise UsageError(
+            f"the plan file was made {made}, of a selection of its own",
+            where=opened.path,
+            fix="leave -e, --select and --exclude out: the file says them",
+        )
+    return opt.load_for(
+        given.target or file.target,
+        list(file.paths),
+        given.project or file.project,
+        given.stack or file.stack,
+        scope=scope,
+        allow_commands=given.allow_commands,
+        makes_key=True,
+        config_path=given.config_path,
+    )
+
+
+def resent(file: PlanFile) -> set[Address] | bool:
+    """Whose write-only values are sent again."""
+    return file.resend if isinstance(file.resend, bool) else {Address.parse(one) for one in file.resend}
+
+
+def moved_since(
+    file: PlanFile, read: opt.Input, snapshot: Snapshot, again: Again, redactor: Redactor
+) -> tuple[Moved, ...]:
+    """What is no longer as the file saw it."""
+    from reconciler.engine.plan_file import compared_with, masked_snapshot
+    from reconciler.report.json import plan_json
+
+    ground = masked_snapshot(snapshot, file.salt)
+    return compared_with(file, read.loaded.resources, ground, plan_json(again(ground)), redactor)
+
+
+def _same_target(opened: Opened, read: opt.Input, host: str) -> None:
+    file = opened.file
+    if (read.target, host) != (file.target, file.host):
+        raise StaleError(
+            f"the plan was made for {file.target} ({file.host}), and this is {read.target} ({host})",
+            where=opened.path,
+            why="what is right for one workspace may be wrong for another",
+            fix="plan for this target, and review that",
+        )
+    if read.stack != file.stack:
+        raise StaleError(
+            f"the plan was made for stack {file.stack!r}, and this is {read.stack!r}", where=opened.path
+        )
+
+
+def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) -> int:
+    """Carry out a plan file, if its ground is as it was. Gives the exit code."""
+    from reconciler.cli.acting import act
+    from reconciler.engine.planner import make_plan
+    from reconciler.redact import Redactor
+
+    found = opened(path)
+    file = found.file
+    if found.problem:
+        tell(f"target: {control(given.target or file.target)}")
+        found.problem.where = path
+        raise found.problem
+    read = _input(found, given)
+    resend = resent(file)
+
+    def again(snapshot: Snapshot) -> Plan:
+        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=file.adopt)
+
+    def planned(snapshot: Snapshot, client: Any) -> Judged:
+        from reconciler.engine.plan_file import stale
+
+        _same_target(found, read, getattr(client, "host", "") or "")
+        moved = moved_since(file, read, snapshot, again, Redactor(read.loaded.secrets))
+        if moved and not skip_stale:
+            raise stale(file, moved, path)
+        return _without(again(snapshot), moved, file)
+
+    return act(read, planned, how)
+
+
+def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:
+    """The plan without the steps whose ground moved; they are refused, each with its reasons."""
+    from dataclasses import replace
+
+    from reconciler.cli.acting import Judged
+    from reconciler.values import Action, Outcome, Step, StepStatus
+
+    reasons: dict[Address, list[str]] = {}
+    for one in moved:
+        reasons.setdefault(one.address, []).append(str(one).partition(": ")[2])
+    steps = {step.address: step for step in plan.steps}
+    refused = [
+        Outcome(
+            steps.get(address) or Step(address, Action(file.steps[str(address)]["action"])),
+            StepStatus.REFUSED,
+            not_begun=steps[address].calls if address in steps else (),
+            error="\n".join(why) + "\nnext: plan again, and review it",
+        )
+        for address, why in reasons.items()
+        if str(address) in file.steps
+    ]
+    for address in reasons.keys() - {Address.parse(name) for name in file.steps}:
+        tell(f"left out: {address}: {'; '.join(reasons[address])}")
+    # A step that waits for another which is left out is left out with it: it would stand on nothing.
+    out = set(reasons)
+    while more := {s.address for s in plan.steps if s.address not in out and out & set(s.depends_on)}:
+        refused += [
+            Outcome(steps[a], StepStatus.REFUSED, not_begun=steps[a].calls, error="what it needs is left out")
+            for a in more
+        ]
+        out |= more
+    kept = tuple(step for step in plan.steps if step.address not in out)
+    return Judged(replace(plan, steps=kept), tuple(refused), {"plan_file": file.digest})
+
+
+def rebase(
+    path: str, given: From
+) -> tuple[PlanFile, opt.Input, Callable[[Snapshot, Again, str], tuple[Moved, ...]]]:
+    """What a plan file was made of, and how to hold it against a new reading."""
+    from reconciler.redact import Redactor
+
+    found = opened(path)
+    if found.problem:
+        tell(f"warning: {found.problem.what}")
+    read = _input(found, given)
+
+    def compare(snapshot: Snapshot, again: Again, host: str) -> tuple[Moved, ...]:
+        _same_target(found, read, host)
+        return moved_since(found.file, read, snapshot, again, Redactor(read.loaded.secrets))
+
+    return found.file, read, compare
+
+
+def since_text(file: PlanFile, moved: Sequence[Moved]) -> str:
+    """What changed since the review, a line each, for people."""
+    if not moved:
+        return control(f"Nothing changed since the review of {file.made_at}.") + "\n"
+    touched = {str(one.address) for one in moved}
+    same = len([name for name in file.steps if name not in touched])
+    lines = [control(f"Since the review of {file.made_at}:")]
+    lines += [f"  {control(str(one))}" for one in moved]
+    lines.append(f"  {same} {'step is' if same == 1 else 'steps are'} as reviewed.")
+    return "\n".join(lines) + "\n"
+
+
+# ---- show ------------------------------------------------------------------------------------------------
+
+
+def show(
+    file: Annotated[str, typer.Argument(help="A plan file.")],
+    output: opt.Output = opt.Format.TEXT,
+    verbose: opt.Verbose = False,
+) -> int:
+    """Show a plan file as it was made, stale or not. Asks no server, reads no manifest.
+
+    A file that was changed after it was written is shown all the same, with a warning; it is not applied.
+    """
+    from reconciler.cli.plan import show as show_plan
+    from reconciler.report.reread import plan_from_json
+
+    found = opened(file)
+    made = found.file
+    if found.problem:
+        tell(f"warning: {found.problem.what}: it will not be applied\n{found.problem.why}")
+    if output is opt.Format.JSON:
+        answer_report(dict(made.plan))
+        return 0
+    try:
+        again = plan_from_json(made.plan)
+    except UsageError as error:
+        error.where = file
+        raise
+    signed = "signed" if "signature" in found.content else "not signed"
+    where = f"{made.target} ({made.host})" if made.host else made.target
+    answer(control(f"Plan of {made.made_at} by {made.made_by} for {where}; {signed}.") + "\n")
+    show_plan(again, output, verbose=verbose)
+    return 0

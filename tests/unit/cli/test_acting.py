@@ -1,0 +1,160 @@
+"""What apply and destroy refuse, ask and put on record, seen from the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli import options
+from reconciler.cli.main import main
+
+_LOCAL = ["--target", "local:w.db?provisioning=0s"]
+_HEAD = (
+    "apiVersion: reconciler/v1\nkind: Endpoint\nmetadata: {name: %s}\n"
+    "spec: {tags: {a: %s}, description: %s}\n"
+)
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_DEPLOYMENTS_TARGET", raising=False)
+    (tmp_path / "manifests").mkdir()
+
+    def write(count: int, tag: str = "x", description: str = "d") -> None:
+        text = "---\n".join(_HEAD % (f"e{at}", tag, description) for at in range(count))
+        (tmp_path / "manifests" / "all.yaml").write_text(text)
+
+    return write
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr(options, "is_interactive", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+
+
+def test_too_many_changes_are_refused_and_the_flag_allows_them(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(12)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    write(12, tag="y")
+    capsys.readouterr()
+    assert main(["plan", *_LOCAL]) == 0
+    assert "an apply of this plan is refused" in capsys.readouterr().err
+    assert main(["apply", "-y", "-o", "json", *_LOCAL]) == 3
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)["summary"]["update"] == 12, "the plan is the answer"
+    assert "12 of 12 existing endpoints (100%)" in streams.err
+    assert "--max-changes 12 allows it" in streams.err
+    assert main(["apply", "-y", "--max-changes", "12", *_LOCAL]) == 0
+    assert main(["apply", "-y", "--max-changes", "a few", *_LOCAL]) == 1
+
+
+def test_the_project_file_sets_limits_and_the_command_line_goes_before_it(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(2)
+    (tmp_path / "reconciler.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Project\nstack: s\nlimits: {max_changes: 1}\n"
+    )
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    write(2, tag="y")
+    assert main(["apply", "-y", *_LOCAL]) == 3
+    assert "the limit is 1" in capsys.readouterr().err
+    assert main(["apply", "-y", "--max-changes", "50%", *_LOCAL]) == 0
+
+
+def test_destroy_is_limited_only_when_it_is_told_to_be(write: Write) -> None:
+    write(12)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    assert main(["destroy", "-y", "--max-deletes", "50%", *_LOCAL]) == 3
+    assert main(["destroy", "-y", *_LOCAL]) == 0
+
+
+def test_the_question_names_target_and_counts(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(2)
+    answers(monkeypatch, "no\n")
+    assert main(["apply", *_LOCAL]) == 1
+    told = capsys.readouterr().err
+    assert "2 to create on local (embedded workspace, w.db). Type yes to go on:" in told
+    assert "nothing was changed" in told
+    answers(monkeypatch, "yes\n")
+    assert main(["apply", *_LOCAL]) == 0
+    answers(monkeypatch, "")
+    assert main(["destroy", *_LOCAL]) == 1
+    assert "2 to delete (Endpoint/e0, Endpoint/e1) on local" in capsys.readouterr().err
+
+
+def test_a_yes_allows_a_replacement_and_auto_approve_does_not(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(1)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    write(1, description="another")
+    capsys.readouterr()
+    assert main(["apply", "-y", *_LOCAL]) == 3
+    assert "--allow-replace" in capsys.readouterr().err
+    answers(monkeypatch, "yes\n")
+    assert main(["apply", *_LOCAL]) == 0
+    assert "1 to replace (Endpoint/e0)" in capsys.readouterr().err
+
+
+def test_each_run_is_on_record(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(1)
+    assert main(["history"]) == 0
+    assert "no run is on record" in capsys.readouterr().out
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    assert main(["apply", "-y", *_LOCAL]) == 0, "nothing to call: nothing to record"
+    assert main(["destroy", "-y", *_LOCAL]) == 0
+    capsys.readouterr()
+    assert main(["history", "-o", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["command"], one["calls"], one["ended"]) for one in listed] == [
+        ("destroy", 1, "converged"),
+        ("apply", 1, "converged"),
+    ]
+    assert main(["history", "show", listed[1]["run"], "-o", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["calls"][0]["client_method"] == "create_endpoint"
+    assert shown["steps"] == {"Endpoint/e0": ["done", ""]}
+    assert main(["history", "show", listed[0]["run"]]) == 0
+    assert "DELETE /api/2.0/serving-endpoints/e0  done" in capsys.readouterr().out
+    assert main(["history", "-n", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["history", "show", "1999"]) == 1
+
+
+def test_the_record_may_be_elsewhere_or_nowhere(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(1)
+    assert main(["apply", "-y", "--journal", "none", *_LOCAL]) == 0
+    assert not (tmp_path / ".reconciler" / "runs").exists()
+    assert main(["destroy", "-y", "--journal", "kept", *_LOCAL]) == 0
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    (tmp_path / "blocked").write_text("")
+    assert main(["apply", "-y", "--journal", "blocked/runs", *_LOCAL]) == 1
+    assert "--journal none" in capsys.readouterr().err
+    assert main(["get", "e0", *_LOCAL]) == 1, "what cannot be recorded is not done"
+
+
+def test_a_second_run_is_kept_apart(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from reconciler.engine.lock import Holder, locked
+
+    write(1)
+    holder = Holder.me("reconciler apply", "2026-01-01T00:00:00Z")
+    with locked(tmp_path / ".reconciler" / "locks", _LOCAL[1], "", holder):
+        assert main(["apply", "-y", *_LOCAL]) == 3
+        assert "another run works on local" in capsys.readouterr().err
+        assert main(["plan", *_LOCAL]) == 0, "reading is free"
+        assert main(["apply", "-y", "--break-lock", *_LOCAL]) == 0
+        assert "lock broken" in capsys.readouterr().err
