@@ -1,9 +1,11 @@
-"""Writes docs/fields.md from the schemas; a test holds the file to them. ``make docs`` runs it."""
+"""Writes docs/fields.md and schemas/catalog.json from the schemas; tests hold both to them. ``make docs``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from reconciler.cli.catalog import catalog
 from reconciler.schema import MISSING, Field, kinds, spec_fields
 
 _HEAD = """\
@@ -12,6 +14,11 @@ _HEAD = """\
 Generated from `schemas/` by `make docs`: do not edit. What the words mean stands in
 [schemas/README.md](../schemas/README.md).
 """
+
+
+def catalogue() -> str:
+    """The text of schemas/catalog.json: addresses are relative to it."""
+    return json.dumps(catalog(), indent=2, ensure_ascii=False) + "\n"
 
 
 def fields_page() -> str:
@@ -71,8 +78,9 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page and the catalogue."""
     (Path(__file__).parent / "fields.md").write_text(fields_page(), encoding="utf-8")
+    (Path(__file__).parent.parent / "schemas" / "catalog.json").write_text(catalogue(), encoding="utf-8")
 
 
 if __name__ == "__main__":

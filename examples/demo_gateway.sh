@@ -68,5 +68,9 @@ OPENAI_API_KEY=sk-a-key-for-the-demo-0002 "$bin/reconciler" apply --target "$tar
 step "8. plan once more"
 OPENAI_API_KEY=sk-a-key-for-the-demo-0002 "$bin/reconciler" plan --target "$target" --detailed-exitcode
 
-step "9. destroy: downwards, only what is ours"
+step "9. export: the live side as manifests, whose plan is empty"
+"$bin/reconciler" export --target "$target" --out "$work/exported"
+find "$work/exported" -name '*.yaml' | sed "s#$work/##" | sort
+
+step "10. destroy: downwards, only what is ours"
 "$bin/reconciler" destroy --target "$target" --auto-approve

@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import options as opt
 from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
-from reconciler.cli.output import (
-    answer,
-    answer_report,
-    is_ascii,
-    live_progress,
-    sum_up,
-    tell,
-    wants_colour,
-    width_of,
-)
+from reconciler.cli.output import live_progress, tell
 from reconciler.cli.recording import home, recording, runs_folder, write_receipt
+from reconciler.cli.reports import ReportFormat, Reports
 from reconciler.errors import RefusedError, UsageError
 from reconciler.redact import control
 from reconciler.values import StepStatus
@@ -46,8 +38,7 @@ class How:
     """How a plan is carried out, as the command line says it. ``command``: which one it is."""
 
     command: str
-    output: opt.Format = opt.Format.TEXT
-    verbose: bool = False
+    reports: Reports = field(default_factory=lambda: Reports(ReportFormat.TEXT))
     auto_approve: bool = False
     parallelism: int = 8
     wait_timeout: str = "45m"
@@ -103,7 +94,6 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
 
     ``deleting``: the plan may delete, and who uses what is read too.
     """
-    from reconciler.cli.plan import show
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
     from reconciler.engine.lock import Holder, locked
@@ -145,14 +135,13 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
             recalled(pacer, runs_folder(home(read), how.journal), client)
             judged = replace(judged, plan=with_note(judged.plan, pacer))
             if how.is_dry:
-                show(judged.plan, how.output, verbose=how.verbose)
+                how.reports.plan(judged.plan)
                 return 0
             _approve(judged.plan, limits, how, describe(read.target, client))
             began = now()
             applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
         host = getattr(client, "host", "") or ""
-    sum_up("converged" if applied.converged else "not converged")
-    _report(applied, how)
+    how.reports.outcome(applied)
     if how.receipt is not None:
         facts = {
             "began_at": began,
@@ -168,18 +157,15 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
 
 def _approve(plan: Plan, limits: Limits, how: How, target: str) -> None:
     """Show the plan; go on only when nothing forbids it and somebody said yes. Raises RefusedError."""
-    from reconciler.cli.plan import show
     from reconciler.engine.safety import failures, refusals, replacements
 
-    if how.output is opt.Format.TEXT:
-        show(plan, how.output, verbose=how.verbose)
+    how.reports.announce(plan)
     refused = refusals(plan, limits) or failures(plan)
     asks = not plan.is_empty and not how.auto_approve and not how.is_reviewed
     if refused is None and not how.allow_replace and not (asks and opt.is_interactive()):
         refused = replacements(plan)
     if refused:
-        if how.output is opt.Format.JSON:
-            show(plan, how.output)
+        how.reports.plan(plan, is_announced=True)
         raise refused
     if asks:
         _ask(plan, target)
@@ -271,37 +257,6 @@ def exit_code(applied: Applied) -> int:
     return 1
 
 
-def _report(applied: Applied, how: How) -> None:
-    if how.output is opt.Format.JSON:
-        from reconciler.report.json import outcome_json
-
-        answer_report(
-            outcome_json(
-                applied.plan,
-                applied.outcomes,
-                converged=applied.converged,
-                remaining=applied.remaining,
-                unverified=applied.unverified,
-            )
-        )
-        return
-    from reconciler.report.text import outcome_text
-
-    answer(
-        outcome_text(
-            applied.plan,
-            applied.outcomes,
-            converged=applied.converged,
-            remaining=applied.remaining,
-            unverified=applied.unverified,
-            colour=wants_colour(sys.stdout),
-            width=width_of(sys.stdout),
-            verbose=how.verbose,
-            ascii_only=is_ascii(sys.stdout),
-        )
-    )
-
-
 @contextmanager
 def _stopping(stop: threading.Event, journal: Journal) -> Iterator[None]:
     """The first SIGINT or SIGTERM finishes the calls in flight and begins no more; the second stops now.
@@ -313,8 +268,9 @@ def _stopping(stop: threading.Event, journal: Journal) -> Iterator[None]:
     def asked(number: int, frame: Any) -> None:
         if stop.is_set():
             flying = sum(1 for call in journal.calls if call.is_in_doubt)
-            tell(f"stopped now; calls in flight: {flying}. The next run reads what came of them")
-            sys.stdout.flush()
+            # Past every lock and buffer: the first signal's own words may still be on their way.
+            text = f"stopped now; calls in flight: {flying}. The next run reads what came of them\n"
+            os.write(2, text.encode())
             os._exit(128 + number)
         stop.set()
         tell("stopping: calls in flight are finished, no more are begun; once more stops now")

@@ -12,6 +12,7 @@ from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
 from reconciler.cli.plan_files import From, apply_file, is_plan_file
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def apply(
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     max_deletes: act_opt.MaxDeletes = None,
     max_changes: act_opt.MaxChanges = None,
@@ -66,8 +68,7 @@ def apply(
     """
     how = How(
         "apply",
-        output,
-        verbose,
+        Reports.of(output, report, "apply", verbose=verbose),
         auto_approve,
         parallelism,
         wait_timeout,
@@ -128,7 +129,8 @@ def destroy(
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     max_deletes: act_opt.MaxDeletes = None,
     parallelism: act_opt.Parallelism = 8,
@@ -144,6 +146,7 @@ def destroy(
     Refused for what lifecycle.prevent_destroy protects, for what others use, and for what others own. Deletes
     without a limit, unless --max-deletes sets one.
     """
+    reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
     scope = opt.Scope.of(environment, select, exclude)
     read = opt.load_for(target, paths, project, stack, scope=scope, allow_unset=True, config_path=config_path)
@@ -155,8 +158,7 @@ def destroy(
 
     how = How(
         "destroy",
-        output,
-        verbose,
+        reports,
         auto_approve,
         parallelism,
         max_deletes=max_deletes,

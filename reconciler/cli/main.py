@@ -18,6 +18,7 @@ from reconciler.cli import (
     diff,
     emulator,
     export,
+    fmt,
     get,
     history,
     init,
@@ -32,6 +33,7 @@ from reconciler.cli import (
     validate,
 )
 from reconciler.cli.output import setup_logging, stderr_text
+from reconciler.cli.reports import forget, report_failure
 from reconciler.cli.startup import convert_only_when_needed
 from reconciler.errors import ReconcilerError
 
@@ -51,6 +53,7 @@ app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
 app.command(name="render")(render.render)
 app.command(name="diff")(diff.diff)
+app.command(name="fmt")(fmt.fmt)
 app.command(name="plan")(plan.plan)
 app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
@@ -114,10 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; gives the exit code. A traceback from here is our bug, and says so."""
     words = with_optional_values(sys.argv[1:] if arguments is None else arguments)
     convert_only_when_needed()
+    forget()
     try:
         code = app(words, prog_name="reconciler", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ReconcilerError as error:
+        report_failure(error)
         stderr_text(error)
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):

@@ -23,6 +23,7 @@ __all__ = [
     "collected",
     "is_ascii",
     "know",
+    "known",
     "live_progress",
     "redacted",
     "setup_logging",
@@ -47,6 +48,11 @@ _redactor = Redactor((), more=_used)
 def know(secrets: Iterable[Secret]) -> None:
     """From here on every output masks these values too."""
     _redactor.add(*secrets)
+
+
+def known() -> Redactor:
+    """What masks the secrets of this run, for reports that are redacted as they are made."""
+    return _redactor
 
 
 # What logins are read from (client/auth.py, client/openai.py, databricks-sdk): masked before it is ever sent.

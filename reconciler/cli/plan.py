@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import typer
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
-from reconciler.cli.output import answer, answer_report, is_ascii, sum_up, tell, wants_colour, width_of
+from reconciler.cli.output import answer, answer_report, tell
 from reconciler.cli.plan_files import From
 from reconciler.cli.recording import home
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def plan(
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     detailed_exitcode: opt.DetailedExitcode = False,
     resend_secrets: opt.Resend = None,
     snapshot: Annotated[
@@ -75,6 +76,7 @@ def plan(
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, over_limits, refusals
 
+    reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
     scope = opt.Scope.of(environment, select, exclude)
@@ -128,8 +130,7 @@ def plan(
         _write(Path(save_snapshot), snapshot_to_json(seen))
     if since is not None:
         since.tell(seen, again, host, made, output)
-    if since is None or output is opt.Format.TEXT:
-        show(made, output, verbose=verbose)
+    reports.plan(made, is_answered=since is not None and output is ReportFormat.JSON)
     if refused := refusals(made) or failures(made):
         raise refused
     if over := over_limits(made, limits_of(read, How("plan"))):
@@ -156,14 +157,15 @@ class Since:
         again: Callable[[Snapshot], Plan],
         host: str,
         made: Plan,
-        output: opt.Format,
+        output: ReportFormat,
     ) -> None:
         """What changed since the review; with the new plan when the answer is JSON."""
         from reconciler.cli.plan_files import since_text
 
         moved = self.compare(seen, again, host)
-        if output is opt.Format.TEXT:
-            answer(since_text(self.file, moved) + "\n")
+        if output is not ReportFormat.JSON:
+            # What reads another format of stdout finds a report there and nothing else.
+            (answer if output is ReportFormat.TEXT else tell)(since_text(self.file, moved) + "\n")
             return
         from reconciler.report.json import plan_json
 
@@ -211,29 +213,6 @@ def _live(
         pacer = pacer_for(read, write_limit)
         recalled(pacer, home(read) / "runs", client)
         return seen, with_note(made, pacer), getattr(client, "host", "") or ""
-
-
-def show(made: Plan, output: opt.Format, *, verbose: bool = False) -> None:
-    """The plan as the command's answer."""
-    from reconciler.engine.safety import counts
-
-    sum_up("nothing to do" if made.is_empty else counts(made))
-    if output is opt.Format.JSON:
-        from reconciler.report.json import plan_json
-
-        answer_report(plan_json(made))
-    else:
-        from reconciler.report.text import plan_text
-
-        answer(
-            plan_text(
-                made,
-                colour=wants_colour(sys.stdout),
-                width=width_of(sys.stdout),
-                verbose=verbose,
-                ascii_only=is_ascii(sys.stdout),
-            )
-        )
 
 
 def _replayed(file: str) -> Snapshot:

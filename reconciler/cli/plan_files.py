@@ -14,6 +14,7 @@ import typer
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_report, tell
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, StaleError, UsageError
 from reconciler.redact import control
 from reconciler.values import Address, Plan, Snapshot
@@ -306,23 +307,25 @@ def since_text(file: PlanFile, moved: Sequence[Moved]) -> str:
 
 def show(
     file: Annotated[str, typer.Argument(help="A plan file.")],
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     verbose: opt.Verbose = False,
 ) -> int:
     """Show a plan file as it was made, stale or not. Asks no server, reads no manifest.
 
     A file that was changed after it was written is shown all the same, with a warning; it is not applied.
     """
-    from reconciler.cli.plan import show as show_plan
     from reconciler.report.reread import plan_from_json
 
+    reports = Reports.of(output, report, "plan", verbose=verbose)
     found = opened(file)
     made = found.file
     if found.problem:
         tell(f"warning: {found.problem.what}: it will not be applied\n{found.problem.why}")
-    if output is opt.Format.JSON:
+    if output is ReportFormat.JSON:
         answer_report(dict(made.plan))
-        return 0
+        if not report:
+            return 0
     try:
         again = plan_from_json(made.plan)
     except UsageError as error:
@@ -330,6 +333,8 @@ def show(
         raise
     signed = "signed" if "signature" in found.content else "not signed"
     where = f"{made.target} ({made.host})" if made.host else made.target
-    answer(control(f"Plan of {made.made_at} by {made.made_by} for {where}; {signed}.") + "\n")
-    show_plan(again, output, verbose=verbose)
+    if output is not ReportFormat.JSON:
+        said = answer if output is ReportFormat.TEXT else tell
+        said(control(f"Plan of {made.made_at} by {made.made_by} for {where}; {signed}.") + "\n")
+    reports.plan(again, is_answered=output is ReportFormat.JSON)
     return 0

@@ -15,6 +15,7 @@ from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
 from reconciler.cli.output import know, tell
 from reconciler.cli.recording import runs_folder
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, UsageError, UserError
 from reconciler.values import Address, Plan, Resource, Snapshot
 
@@ -35,7 +36,8 @@ def rollback(
         ),
     ] = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be undone, and stop.")] = False,
     auto_approve: act_opt.AutoApprove = False,
     max_deletes: act_opt.MaxDeletes = None,
@@ -56,6 +58,7 @@ def rollback(
     in turn. What cannot come back is said: values that no answer shows, and the id and metrics of what was
     deleted. The manifests are not changed: revert them too, else the next apply does the run again.
     """
+    reports = Reports.of(output, report, "apply", verbose=verbose)
     found = opt.project_of(project)
     base = (found.root if found else Path()) / ".reconciler"
     folder = runs_folder(base, journal)
@@ -65,8 +68,7 @@ def rollback(
     read, undone = _read(recorded, where, project)
     how = How(
         "rollback",
-        output,
-        verbose,
+        reports,
         auto_approve,
         parallelism,
         wait_timeout,

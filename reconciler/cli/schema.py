@@ -19,8 +19,19 @@ def schema(
         typer.Argument(help="Endpoint, project, plan or outcome. Left out: lists them.", show_default=False),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", help="Write all schemas into this folder.", show_default=False)
+        str | None,
+        typer.Option(
+            "--out", help="Write all schemas and their catalogue into this folder.", show_default=False
+        ),
     ] = None,
+    base_url: Annotated[
+        str,
+        typer.Option(
+            "--base-url",
+            help="Where the folder of --out will be served, for its catalogue.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> int:
     """Print a JSON Schema. For editors: # yaml-language-server: $schema=PATH on a manifest's first line."""
     from reconciler.schema import names, read
@@ -31,6 +42,10 @@ def schema(
         for one in names():
             text = json.dumps(read(one), indent=2, ensure_ascii=False) + "\n"
             (folder / f"{one}.schema.json").write_text(text, encoding="utf-8")
+        from reconciler.cli.catalog import catalog
+
+        listed = json.dumps(catalog(base_url), indent=2, ensure_ascii=False) + "\n"
+        (folder / "catalog.json").write_text(listed, encoding="utf-8")
         tell(f"{len(names())} schemas written to {out}")
         return 0
     if name is None:

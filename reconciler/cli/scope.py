@@ -43,6 +43,7 @@ Exclude = Annotated[
     typer.Option("--exclude", metavar="TERM", help="Not these; written like --select.", show_default=False),
 ]
 
+_JOINED: Final = ("text", "json", "markdown", "github")  # answers that can stand one after the other
 _WORST: Final = (1, 3, 2, 0)  # exit codes: an error is worse than a refusal, and that than changes
 
 
@@ -104,10 +105,15 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
         "out",
         "rebase",
         "receipt",
+        "report",
     ):
         if given.get(option):
             shown = "--" + option.replace("_", "-")
             raise UsageError(f"{shown} is for one environment", fix=f"name one with -e, or leave {shown} out")
+    if str(given.get("output")) not in _JOINED:
+        raise UsageError(
+            f"-o {given.get('output')} is for one environment", fix=f"use -o {', '.join(_JOINED)}"
+        )
     if "-" in (given.get("paths") or ()):
         raise UsageError("the standard input can be read once only", fix="name one environment with -e")
     project = project_of(given.get("project"))
@@ -126,6 +132,7 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
 
 def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, Any], stops: bool) -> int:
     from reconciler.cli import output
+    from reconciler.cli.reports import report_failure
 
     is_json = str(given.get("output")) == "json"
     results: dict[str, dict[str, Any]] = {}
@@ -143,6 +150,7 @@ def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, An
             try:
                 result["exit_code"] = command(**{**given, "environment": [name], "all_environments": False})
             except ReconcilerError as error:
+                report_failure(error)
                 output.stderr_text(error)
                 result |= {"exit_code": error.exit_code, "error": _error(error)}
                 told[name] = error.what

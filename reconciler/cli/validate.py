@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json, sum_up
+from reconciler.cli.output import answer_json, known, sum_up
+from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import ManifestError, Problem
 
 
@@ -19,7 +20,8 @@ def validate(
     select: opt.Select = None,
     exclude: opt.Exclude = None,
     project: opt.ProjectFile = None,
-    output: opt.Output = opt.Format.TEXT,
+    output: Output = ReportFormat.TEXT,
+    report: ReportTo = None,
     allow_unset: Annotated[
         bool,
         typer.Option(
@@ -32,28 +34,29 @@ def validate(
 
     No server is asked, and no command is run.
     """
+    reports = Reports.of(output, report, "check")
     try:
         scope = opt.Scope.of(environment, select, exclude)
         read = opt.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
     except ManifestError as error:
         sum_up(error.what)
-        if output is opt.Format.JSON:
+        if output is ReportFormat.JSON:
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
             return error.exit_code
         raise
-    if output is opt.Format.TEXT:
+    if output in (ReportFormat.TEXT, ReportFormat.GITHUB):
         read.tell_warnings()
     addresses = [str(resource.address) for resource in read.loaded.resources]
-    if output is opt.Format.JSON:
-        warnings = [_problem(p) for p in read.loaded.warnings]
-        answer_json({"valid": True, "problems": [], "warnings": warnings, "resources": addresses})
-    else:
-        count, files = len(addresses), len(read.loaded.files)
-        said = (
-            f"{count} manifest{'s' if count != 1 else ''} in {files} file{'s' if files != 1 else ''}: valid"
-        )
-        sum_up(said)
-        answer(said)
+    manifests = f"{len(addresses)} manifest{'s' if len(addresses) != 1 else ''}"
+    files = f"{len(read.loaded.files)} file{'s' if len(read.loaded.files) != 1 else ''}"
+    warnings = read.loaded.warnings
+
+    def content() -> object:
+        told = [_problem(problem) for problem in warnings]
+        return known().value({"valid": True, "problems": [], "warnings": told, "resources": addresses})
+
+    text = f"{manifests} in {files}: valid"
+    reports.checked(warnings, text, text, content)
     return 0
 
 

@@ -140,8 +140,8 @@ def _write(run: _Run) -> tuple[Outcome, ...]:
     numbers = _on_record(run)
     try:
         written = client.write_config(call.arguments for step in run.acting for call in step.calls)
-    except ReconcilerError as error:
-        _recorded(run, numbers, error)
+    except ReconcilerError as problem:
+        _recorded(run, numbers, problem)
         raise
     _recorded(run, numbers)
     if not run.options.wait:

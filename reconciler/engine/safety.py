@@ -175,9 +175,12 @@ def _named(steps: Sequence[Step]) -> str:
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
+_SERVING = ("Endpoint", "Deployment", "GatewayEndpoint")
+
+
 def replacements(plan: Plan) -> RefusedError | None:
-    """Why replacements need somebody's word; None when the plan has none."""
-    replaced = [step for step in plan.steps if step.action is Action.REPLACE]
+    """Why replacements of what serves need somebody's word; None when the plan has none."""
+    replaced = [s for s in plan.steps if s.action is Action.REPLACE and s.address.kind in _SERVING]
     if not replaced:
         return None
     forced = sorted({str(c.path) for step in replaced for c in step.changes if c.forces_replace})

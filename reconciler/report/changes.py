@@ -10,14 +10,14 @@ from reconciler.report.blocks import SENSITIVE, block, differing, inline, items_
 from reconciler.report.pen import Pen, cells, count
 from reconciler.values import Action, FieldChange, Reason, Source, Step
 
-__all__ = ["COLOURS", "change_lines"]
+__all__ = ["COLOURS", "Row", "change_lines", "change_rows"]
 
 COLOURS: Final = {"+": "green", "~": "yellow", "±": "magenta", "-": "red", "=": "yellow", " ": "dim"}
 """The colour of each sign."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """One change: what happens, beside it where (path, line), below it what does not fit on a line."""
 
     sign: str
@@ -27,9 +27,14 @@ class _Row:
     below: tuple[str, ...] = ()
 
 
+def change_rows(step: Step, redactor: Redactor, pen: Pen) -> list[Row]:
+    """Every change of a step, in its order, for reports that lay it out themselves."""
+    return [_row(change, step, redactor, pen) for change in step.changes]
+
+
 def change_lines(step: Step, redactor: Redactor, pen: Pen) -> list[str]:
     """Every change of a step; where it stands beside it, or below where the terminal is too narrow."""
-    rows = [_row(change, step, redactor, pen) for change in step.changes]
+    rows = change_rows(step, redactor, pen)
     if not rows:
         return []
     room = pen.columns(6)
@@ -51,11 +56,11 @@ def change_lines(step: Step, redactor: Redactor, pen: Pen) -> list[str]:
     return lines
 
 
-def _where(row: _Row) -> str:
+def _where(row: Row) -> str:
     return "  ".join(part for part in (row.path, row.place) if part)
 
 
-def _row(change: FieldChange, step: Step, redactor: Redactor, pen: Pen) -> _Row:
+def _row(change: FieldChange, step: Step, redactor: Redactor, pen: Pen) -> Row:
     before, after = (redactor.value(side) for side in shown(change, step.address.kind))
     path = pen.clean(str(change.path))
     words = pen.clean(redactor.text(change.words))
@@ -74,7 +79,7 @@ def _row(change: FieldChange, step: Step, redactor: Redactor, pen: Pen) -> _Row:
         told = pen.paragraph("", redactor.text(f"forces replacement: {why}"), 8)
         below += [pen.paint("magenta", line.strip()) for line in told]
     place = _line(change.source, step.source, pen)
-    return _Row(_sign(change, step), pen.signs(text), beside, place, tuple(below))
+    return Row(_sign(change, step), pen.signs(text), beside, place, tuple(below))
 
 
 def _sign(change: FieldChange, step: Step) -> str:

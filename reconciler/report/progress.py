@@ -112,7 +112,7 @@ class Progress:
             ascii_only = not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
         self._colour, self._ascii_only = colour, ascii_only
         self._redactor = redactor or Redactor()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's words may come while its own thread writes
         self._going: dict[Address, ProgressEvent] = {}
         self._told: dict[Address, ProgressEvent] = {}
         self._drawn = 0

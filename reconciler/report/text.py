@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.redact import Redactor, shown_body
 from reconciler.report.changes import COLOURS, change_lines
 from reconciler.report.pen import Pen, cells, count, duration
+from reconciler.report.words import (
+    DESTROYS,
+    REASONS,
+    SIGNS,
+    WILL,
+    as_declared,
+    ending,
+    endings,
+    totals_line,
+)
 from reconciler.values import (
     Action,
     Call,
     Outcome,
     Plan,
-    Reason,
     Source,
     Step,
     StepStatus,
@@ -25,51 +33,6 @@ from reconciler.values import (
 
 __all__ = ["error_text", "outcome_text", "plan_text", "problems_text"]
 
-_SIGNS: Final = {
-    Action.CREATE: "+",
-    Action.UPDATE: "~",
-    Action.REPLACE: "±",
-    Action.DELETE: "-",
-    Action.ADOPT: "=",
-    Action.NO_OP: " ",
-}
-_WILL: Final = {
-    Action.CREATE: "will be created",
-    Action.UPDATE: "will be updated in place",
-    Action.REPLACE: "must be replaced (delete, then create)",
-    Action.DELETE: "will be deleted",
-    Action.ADOPT: "will be adopted",
-    Action.NO_OP: "is as declared",
-}
-_DID: Final = {
-    Action.CREATE: "created",
-    Action.UPDATE: "updated",
-    Action.REPLACE: "replaced",
-    Action.DELETE: "deleted",
-    Action.ADOPT: "adopted",
-    Action.NO_OP: "left as it is",
-}
-_NOUNS: Final = {
-    Action.CREATE: "create",
-    Action.UPDATE: "update",
-    Action.REPLACE: "replacement",
-    Action.DELETE: "delete",
-    Action.ADOPT: "adoption",
-    Action.NO_OP: "check",
-}
-_REASONS: Final = {
-    Reason.SERVER_CHOSEN: "server-chosen",
-    Reason.BACKEND_DEFAULT: "backend default",
-    Reason.WRITE_ONLY: "write-only",
-    Reason.NOT_ECHOED: "not echoed",
-    Reason.IGNORED: "ignored",
-    Reason.UNMANAGED: "unmanaged",
-    Reason.SERVER_OVERRIDES: "overridden by the server",
-    Reason.KEPT: "kept",
-    Reason.UNKNOWN: "unknown",
-    Reason.COMPUTED: "computed",
-}
-_DESTROYS: Final = (Action.DELETE, Action.REPLACE)
 _LABEL: Final = 9  # "callers: ", the widest label of a step
 
 
@@ -106,12 +69,12 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
     unchanged = plan.count(Action.NO_OP)
     lines = []
     if unchanged == len(plan.steps) and plan.is_empty:
-        summary = "No changes. " + (_as_declared(plan.steps) or "Nothing is declared.")
+        summary = "No changes. " + (as_declared(plan.steps) or "Nothing is declared.")
         lines += pen.paragraph("", summary, 0)
     else:
         quiet = [step for step in plan.steps if step.action is Action.NO_OP]
         if quiet:
-            lines += pen.paragraph("", _as_declared(quiet), 0)
+            lines += pen.paragraph("", as_declared(quiet), 0)
         parts = [
             f"{plan.count(action)} to {action.value}"
             for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
@@ -123,61 +86,27 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
     if told := [step for step in plan.steps if step.refusal]:
         line = f"{count(len(told), 'step')} {'is' if len(told) == 1 else 'are'} refused: see above."
         lines += [pen.paint("red", part) for part in pen.paragraph("", line, 0)]
-    refused = [step for step in plan.steps if step.protected and step.action in _DESTROYS]
+    refused = [step for step in plan.steps if step.protected and step.action in DESTROYS]
     if refused:
         verb = "is" if len(refused) == 1 else "are"
         line = f"{count(len(refused), 'step')} {verb} refused by lifecycle.prevent_destroy: see above."
         lines += [pen.paint("red", part) for part in pen.paragraph("", line, 0)]
-    if totals := _totals(plan.steps, verbose):
+    if totals := totals_line(plan.steps, verbose):
         lines += [pen.paint("dim", line) for line in pen.paragraph("", totals, 0)]
     return lines
 
 
-def _totals(steps: Sequence[Step], verbose: bool) -> str:
-    """ "183 fields compared, 6 server-chosen, 2 write-only." """
-    compared = sum(step.compared for step in steps)
-    left_out = Counter(skipped.reason for step in steps for skipped in step.skipped)
-    parts = [
-        f"{left_out[reason]:,} {name}"
-        for reason, name in _REASONS.items()
-        if left_out[reason] and (verbose or reason is not Reason.COMPUTED)
-    ]
-    if not (compared or parts):
-        return ""
-    return ", ".join([f"{count(compared, 'field')} compared", *parts]) + "."
-
-
-def _as_declared(steps: Sequence[Step]) -> str:
-    """ "3 endpoints are as declared." What does not exist and need not be deleted is said apart."""
-    # A reading leaves its trace: fields compared or left out. A step without one is about nothing.
-    there = [s for s in steps if s.fingerprint or s.compared or s.skipped or not s.notice]
-    absent = len(steps) - len(there)
-    sentences = []
-    if there:
-        verb = "is" if len(there) == 1 else "are"
-        sentences.append(f"{count(len(there), _noun(there))} {verb} as declared.")
-    if absent:
-        verb = "does" if absent == 1 else "do"
-        sentences.append(f"{count(absent, _noun(steps))} {verb} not exist: nothing to delete.")
-    return " ".join(sentences)
-
-
-def _noun(steps: Iterable[Step]) -> str:
-    kinds = {step.address.kind.lower() for step in steps}
-    return kinds.pop() if len(kinds) == 1 else "resource"
-
-
 def _quiet_step(step: Step, pen: Pen) -> list[str]:
-    lines = _title(_SIGNS[step.action], f"{step.address} {_WILL[step.action]}", step.source, pen)
+    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
     return lines + _left_out(step, Redactor(), pen)
 
 
 def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     redactor = Redactor.of(step)
-    lines = _title(_SIGNS[step.action], f"{step.address} {_WILL[step.action]}", step.source, pen)
+    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
     if changes := change_lines(step, redactor, pen):
         lines += [*changes, ""]
-    if step.protected and step.action in _DESTROYS:
+    if step.protected and step.action in DESTROYS:
         why = "lifecycle.prevent_destroy is set: it may be neither deleted nor replaced"
         lines += [pen.paint("red", line) for line in pen.paragraph("refused: ", why, hang=_LABEL)]
     for at, line in enumerate(step.refusal.splitlines()):
@@ -229,7 +158,7 @@ def _left_out(step: Step, redactor: Redactor, pen: Pen) -> list[str]:
     column = min(max(map(cells, names)), pen.columns(6) // 2) + 2
     lines = ["    not compared:"]
     for name, one in zip(names, step.skipped, strict=True):
-        why = _REASONS[one.reason] + (f": {redactor.text(one.detail)}" if one.detail else "")
+        why = REASONS[one.reason] + (f": {redactor.text(one.detail)}" if one.detail else "")
         fits = cells(name) + 2 <= column
         label = name + " " * (column - cells(name)) if fits else ""
         lines += [] if fits else ["      " + name]
@@ -268,7 +197,7 @@ def outcome_text(
 def _outcome(outcome: Outcome, pen: Pen, verbose: bool) -> list[str]:
     step = outcome.step
     redactor = Redactor.of(step)
-    sign, style, what = _ending(outcome)
+    sign, style, what = ending(outcome)
     text = pen.clean(f"{step.address} {what}")
     lines = [f"{pen.paint(style, pen.signs(sign))} {pen.paint('bold', text)}"]
     for result in outcome.results:
@@ -292,26 +221,6 @@ def _outcome(outcome: Outcome, pen: Pen, verbose: bool) -> list[str]:
     if outcome.url and step.action is not Action.DELETE:
         lines.append("    " + "url:".ljust(_LABEL) + pen.clean(redactor.text(outcome.url)))
     return lines
-
-
-def _ending(outcome: Outcome) -> tuple[str, str, str]:
-    """Sign, colour and words for how a step ended."""
-    did = _DID[outcome.step.action]
-    took = f" in {duration(outcome.seconds)}" if outcome.seconds else ""
-    match outcome.status:
-        case StepStatus.DONE:
-            return "✓", "green", f"{did}{took}"
-        case StepStatus.UNCHANGED:
-            return "✓", "green", "is as declared"
-        case StepStatus.NOT_WAITED:
-            return "…", "yellow", f"is being {did}: not awaited"
-        case StepStatus.REFUSED:
-            return "✗", "red", "refused" if outcome.results else "refused, nothing was sent"
-        case StepStatus.NOT_BEGUN:
-            return "–", "yellow", "stopped halfway" if outcome.results else "not begun"
-        case StepStatus.FAILED:
-            after = f" after {duration(outcome.seconds)}" if outcome.seconds else ""
-            return "✗", "red", f"{_NOUNS[outcome.step.action]} failed{after}"
 
 
 _PARTS: Final = {"why: ": "why:", "next: ": "next:"}
@@ -338,18 +247,8 @@ def _explained(outcome: Outcome, redactor: Redactor, pen: Pen) -> list[str]:
 
 def _outcome_closing(plan: Plan, outcomes: Sequence[Outcome], pen: Pen) -> list[str]:
     unchanged = [outcome.step for outcome in outcomes if outcome.status is StepStatus.UNCHANGED]
-    lines = pen.paragraph("", _as_declared(unchanged), 0) if unchanged else []
-    done = Counter(o.step.action for o in outcomes if o.status is StepStatus.DONE)
-    ends = Counter(outcome.status for outcome in outcomes)
-    parts = [f"{done[action]} {_DID[action]}" for action in Action if done[action]]
-    for status, words in (
-        (StepStatus.NOT_WAITED, "not awaited"),
-        (StepStatus.FAILED, "failed"),
-        (StepStatus.REFUSED, "refused"),
-        (StepStatus.NOT_BEGUN, "not begun"),
-    ):
-        if ends[status]:
-            parts.append(f"{ends[status]} {words}")
+    lines = pen.paragraph("", as_declared(unchanged), 0) if unchanged else []
+    parts = endings(outcomes)
     planned = plan.write_calls
     made = requests_of(result.call for outcome in outcomes for result in outcome.results)
     if not parts:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.cli.apply import exit_code
+from reconciler.cli.acting import exit_code
 from reconciler.client.auth import Token
 from reconciler.client.databricks import DatabricksDeploymentClient
 from reconciler.client.http import HttpSession

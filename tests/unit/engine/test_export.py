@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.unit.engine.workbench import Bench, custom, endpoint
 
 _CANARY = "sk-canary-0123456789abcdef"
 _NAMES = ["one", "two", "three"]
+_CASES = int(os.environ.get("PROPERTY_CASES", "60"))
 
 
 def _loaded(exported: Export, environ: Mapping[str, str] | None = None) -> tuple[Resource, ...]:
@@ -46,7 +48,7 @@ def _secret_specs() -> st.SearchStrategy[dict[str, Any]]:
     return variables.map(lambda found: {"config": custom(environment_vars=found)})
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=_CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.dictionaries(st.sampled_from(_NAMES), st.one_of(specs(), _secret_specs()), min_size=1, max_size=3),
     st.booleans(),

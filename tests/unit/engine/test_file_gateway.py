@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,7 @@ def endpoint(models: str = "[{model: big}]", name: str = "chat", more: str = "",
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda opened: None)  # a busy disk takes seconds for it
     return Bench(tmp_path)
 
 
@@ -421,7 +423,7 @@ _WANTED = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_WANTED, min_size=1, max_size=4))
 def test_apply_and_then_the_plan_is_empty_and_nothing_foreign_changes(
     tmp_path_factory: pytest.TempPathFactory, steps: list[dict[str, Any]]
@@ -432,6 +434,12 @@ def test_apply_and_then_the_plan_is_empty_and_nothing_foreign_changes(
     )
     bench = Bench(folder, theirs)
     bench.desired = lambda manifests: _desired(bench, manifests)  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda opened: None)
+        _apply_each(bench, steps, theirs)
+
+
+def _apply_each(bench: Bench, steps: list[dict[str, Any]], theirs: str) -> None:
     for wanted in steps:
         manifests = PARTS
         for name, (models, shares, calls) in wanted.items():
