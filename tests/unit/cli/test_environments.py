@@ -162,6 +162,56 @@ def test_what_several_environments_cannot_have(
     assert told in capsys.readouterr().err
 
 
+def test_several_environments_as_markdown_stand_one_after_the_other(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "--all-environments", "-o", "markdown"]) == 0
+    assert capsys.readouterr().out.count("1 to create") >= 2
+    assert main(["plan", "--all-environments", "-o", "sarif"]) == 1
+    assert "-o sarif is for one environment" in capsys.readouterr().err
+
+
+# ---- what outlives a run ----------------------------------------------------------------------------------
+
+
+def test_a_plan_file_knows_its_environment_and_selection(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.write("manifests/other.yaml", RANKER.replace("ranker}", "other}"))
+    assert main(["plan", "-e", "prod", "--select", "Endpoint/ranker", "--out", "plan.json"]) == 0
+    assert main(["apply", "plan.json", "-e", "dev"]) == 1
+    assert "the plan file was made for environment prod" in capsys.readouterr().err
+    assert main(["apply", "plan.json"]) == 0
+    assert "environment prod" in capsys.readouterr().err
+    assert main(["get", "ranker", "-e", "prod"]) == 0
+    assert main(["get", "other", "-e", "prod"]) == 1
+    assert main(["plan", "-e", "prod", "--select", "Endpoint/ranker", "--detailed-exitcode"]) == 0
+
+
+def test_a_run_is_undone_in_its_environment(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["apply", "-e", "prod", "-y"]) == 0
+    shop.write("overlays/prod.yaml", _PROD.replace('"6"', '"5"'))
+    assert main(["apply", "-e", "prod", "-y"]) == 0
+    capsys.readouterr()
+    assert main(["rollback", "-y"]) == 0
+    streams = capsys.readouterr()
+    assert "environment prod" in streams.err
+    assert "warning" not in streams.err
+    shop.write("overlays/prod.yaml", _PROD)
+    assert main(["plan", "-e", "prod", "--detailed-exitcode"]) == 0
+
+
+def test_an_environment_has_limits_of_its_own(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["apply", "-e", "dev", "-e", "prod", "-y"]) == 0
+    shop.project(
+        "limits: {max_changes: 5}\n"
+        + _PROJECT.replace("  prod:\n", "  prod:\n    limits: {max_changes: 0}\n")
+    )
+    shop.write("manifests/ranker.yaml", RANKER.replace("Small", "${var.size}", 1) + "  tags: {new: tag}\n")
+    assert main(["apply", "-e", "dev", "-y"]) == 0
+    assert main(["apply", "-e", "prod", "-y"]) == 3
+
+
 # ---- selection --------------------------------------------------------------------------------------------
 
 
