@@ -79,7 +79,7 @@ def limits_of(read: opt.Input, how: How) -> Limits:
     """
     from reconciler.engine.safety import DEFAULTS, UNLIMITED, Limit, Limits
 
-    written = dict(read.project.limits) if read.project and how.command != "destroy" else {}
+    written = read.limits if how.command != "destroy" else {}
     base = UNLIMITED if how.command == "destroy" else DEFAULTS
     deletes = how.max_deletes or written.get("max_deletes")
     changes = how.max_changes or written.get("max_changes")
@@ -113,7 +113,7 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
     pacer = pacer_for(read, how.write_limit, stop)
     pool = max(READ_PARALLELISM, how.parallelism)
     with connect(read.target, pool_size=pool, stop=stop, pacer=pacer, config_path=read.config_path) as client:
-        tell(f"target: {describe(read.target, client)}")
+        tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if how.check_models:
             opt.check_models(read)

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["apply", "destroy"]
 
 
+@opt.each_environment(stops=True)
 def apply(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
@@ -77,6 +82,7 @@ def apply(
         receipt,
         check_models,
     )
+    scope = opt.Scope.of(environment, select, exclude)
     if is_plan_file(paths):
         assert paths is not None
         if resend_secrets or adopt:
@@ -88,7 +94,7 @@ def apply(
         how = replace(how, is_reviewed=True)
         return apply_file(
             paths[0],
-            From(target, stack, project, config_path, allow_commands),
+            From(target, stack, project, config_path, allow_commands, scope),
             how,
             skip_stale=skip_stale,
         )
@@ -99,6 +105,7 @@ def apply(
         paths,
         project,
         stack,
+        scope=scope,
         allow_commands=allow_commands,
         makes_key=True,
         config_path=config_path,
@@ -115,6 +122,9 @@ def apply(
 
 def destroy(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
@@ -138,7 +148,8 @@ def destroy(
     """
     reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
-    read = opt.load_for(target, paths, project, stack, allow_unset=True, config_path=config_path)
+    scope = opt.Scope.of(environment, select, exclude)
+    read = opt.load_for(target, paths, project, stack, scope=scope, allow_unset=True, config_path=config_path)
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import plan_destroy

@@ -24,6 +24,7 @@ def _group() -> None:
 @app.command(name="check")
 def check(
     target: opt.Target = None,
+    environment: opt.Environments = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
@@ -33,7 +34,7 @@ def check(
     """
     from reconciler.targets import family, is_local
 
-    where = opt.find_target(target, opt.project_of(project))
+    where = opt.where(target, project, environment)
     tell(f"target: {where}")
     report: Report = {"ok": True, "target": where}
     if is_local(where):

@@ -47,7 +47,7 @@ def pacer_for(read: opt.Input, option: str | None, stop: threading.Event | None 
     where = family(read.target)
     if where not in ("databricks", "local"):
         return None
-    written = option or (read.project.limits.get("writes") if read.project else None)
+    written = option or read.limits.get("writes")
     if (written is None and where == "local") or written == "none":
         return None
     limit, window = _parsed(written) if written else (WRITES_PER_WINDOW, WINDOW)

@@ -33,6 +33,7 @@ def export(
         ),
     ] = None,
     target: opt.Target = None,
+    environment: opt.Environments = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
@@ -50,7 +51,7 @@ def export(
     from reconciler.targets import connect, describe, family
 
     found = opt.project_of(project)
-    where = opt.find_target(target, found)
+    where = opt.where(target, project, environment)
     if family(where) not in ("local", "databricks", "mlflow-gateway"):
         raise UsageError(
             f"{where} cannot be exported",

@@ -23,13 +23,14 @@ def get(
         ),
     ] = None,
     target: opt.Target = None,
+    environment: opt.Environments = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
     """Show what a target has, or one of it with every field that it answers, known here or not."""
     from reconciler.targets import connect, describe, family
 
-    where = opt.find_target(target, opt.project_of(project))
+    where = opt.where(target, project, environment)
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         if address is None and family(where) == "mlflow-gateway":

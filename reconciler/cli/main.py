@@ -15,6 +15,7 @@ from reconciler import __version__
 from reconciler.cli import (
     apply,
     auth,
+    diff,
     emulator,
     export,
     fmt,
@@ -23,7 +24,9 @@ from reconciler.cli import (
     init,
     plan,
     plan_files,
+    promote,
     query,
+    render,
     rollback,
     schema,
     targets,
@@ -48,11 +51,14 @@ app = typer.Typer(
 )
 app.command(name="init")(init.init)
 app.command(name="validate")(validate.validate)
+app.command(name="render")(render.render)
+app.command(name="diff")(diff.diff)
 app.command(name="fmt")(fmt.fmt)
 app.command(name="plan")(plan.plan)
 app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
+app.command(name="promote")(promote.promote)
 app.command(name="rollback")(rollback.rollback)
 app.command(name="get")(get.get)
 app.command(name="export")(export.export)

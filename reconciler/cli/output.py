@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from reconciler.errors import ReconcilerError, UsageError
@@ -19,6 +20,7 @@ __all__ = [
     "answer_json",
     "answer_report",
     "bug_report",
+    "collected",
     "everything_known",
     "is_ascii",
     "know",
@@ -27,6 +29,7 @@ __all__ = [
     "redacted",
     "setup_logging",
     "stderr_text",
+    "sum_up",
     "tell",
     "wants_colour",
     "width_of",
@@ -94,15 +97,55 @@ def answer_json(content: Any) -> None:
     """The command's answer as JSON, on stdout. A report masks by itself; for others every value is masked."""
     from reconciler.report.json import dumps
 
-    answer(dumps(_redactor.value(content)))
+    masked = _redactor.value(content)
+    if not _keep(masked):
+        answer(dumps(masked))
 
 
 def answer_report(content: Any) -> None:
     """A plan or outcome as JSON: masked where a secret may stand; its words are never secrets."""
     from reconciler.report.json import dumps
 
+    if _keep(content):
+        return
     sys.stdout.write(dumps(content) + "\n")
     sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one of several runs answered: its reports, when they are kept for later, and one line of it."""
+
+    keeps_reports: bool
+    reports: list[Any] = field(default_factory=list)
+    summary: str = ""
+
+
+_kept: Kept | None = None
+
+
+@contextmanager
+def collected(keeps_reports: bool) -> Iterator[Kept]:
+    """Meanwhile reports are kept for one answer over several runs, if asked for, and summaries always."""
+    global _kept
+    _kept = Kept(keeps_reports)
+    try:
+        yield _kept
+    finally:
+        _kept = None
+
+
+def _keep(report: Any) -> bool:
+    if _kept is None or not _kept.keeps_reports:
+        return False
+    _kept.reports.append(report)
+    return True
+
+
+def sum_up(text: str) -> None:
+    """The run in one line, for an overview of several runs."""
+    if _kept is not None:
+        _kept.summary = redacted(text)
 
 
 _say: Callable[[str], None] | None = None

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from reconciler.values import Address, Plan, Snapshot
 
 
+@opt.each_environment()
 def plan(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
@@ -74,10 +79,11 @@ def plan(
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
-    ahead = opt.read_ahead(target, project) if snapshot is None and rebase is None else None
+    scope = opt.Scope.of(environment, select, exclude)
+    ahead = opt.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
     since: Since | None = None
     if rebase is not None:
-        given = From(target, stack, project, config_path, allow_commands)
+        given = From(target, stack, project, config_path, allow_commands, scope)
         read, resend, since = _rebased(rebase, paths, given)
         adopt = since.file.adopt
         paths, project = list(since.file.paths), project or since.file.project
@@ -89,6 +95,7 @@ def plan(
             paths,
             project,
             stack,
+            scope=scope,
             allow_commands=allow_commands,
             is_told=True,
             config_path=config_path,
@@ -100,6 +107,7 @@ def plan(
             paths,
             project,
             stack,
+            scope=scope,
             allow_commands=allow_commands,
             # Fingerprints of write-only values must be the same when the kept plan is applied.
             makes_key=out is not None,
@@ -189,7 +197,7 @@ def _live(
 
     pool, config = READ_PARALLELISM, read.config_path
     with ahead or connect(read.target, pool_size=pool, config_path=config) as client:
-        tell(f"target: {describe(read.target, client)}")
+        tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if check_models:
             opt.check_models(read)

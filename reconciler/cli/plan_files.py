@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,6 +106,9 @@ def save(
         made_by=f"reconciler {__version__}",
         paths=paths,
         project=project,
+        environment=read.environment,
+        select=read.scope.select,
+        exclude=read.scope.exclude,
         resend=resend if isinstance(resend, bool) else [str(address) for address in resend],
         adopt=adopt,
         redactor=everything_known(),
@@ -146,16 +149,26 @@ class From:
     project: str | None = None
     config_path: str | None = None
     allow_commands: bool | None = None
+    scope: opt.Scope = field(default_factory=opt.Scope)
 
 
 def _input(opened: Opened, given: From) -> opt.Input:
-    """The manifests that the file was made of, as they are today."""
+    """The manifests that the file was made of, as they are today. Raises UsageError for another scope."""
     file = opened.file
+    scope = opt.Scope(file.environment or None, file.select, file.exclude)
+    if given.scope.select or given.scope.exclude or given.scope.environment not in (None, scope.environment):
+        made = f"for environment {file.environment}" if file.environment else "without environments"
+        raise UsageError(
+            f"the plan file was made {made}, of a selection of its own",
+            where=opened.path,
+            fix="leave -e, --select and --exclude out: the file says them",
+        )
     return opt.load_for(
         given.target or file.target,
         list(file.paths),
         given.project or file.project,
         given.stack or file.stack,
+        scope=scope,
         allow_commands=given.allow_commands,
         makes_key=True,
         config_path=given.config_path,

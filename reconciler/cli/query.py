@@ -35,6 +35,7 @@ def query(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the answer while it is being made.")] = False,
     target: opt.Target = None,
+    environment: opt.Environments = None,
     project: opt.ProjectFile = None,
     output: opt.Output = opt.Format.TEXT,
 ) -> int:
@@ -44,7 +45,7 @@ def query(
     """
     from reconciler.targets import connect, describe, family
 
-    where = opt.find_target(target, opt.project_of(project))
+    where = opt.where(target, project, environment)
     is_plugin = family(where) == "plugin"
     inputs = _inputs(message, json_file, takes_lists=is_plugin)
     if is_plugin:

@@ -76,6 +76,7 @@ def recording(
         "target": read.target,
         "host": getattr(client, "host", "") or "",
         "stack": read.stack,
+        "environment": read.environment,
         "version": __version__,
         "pid": me.pid,
         "machine": me.machine,

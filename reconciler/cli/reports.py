@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from reconciler.cli.output import answer, answer_report, is_ascii, known, redacted, wants_colour, width_of
+from reconciler.cli.output import (
+    answer,
+    answer_report,
+    is_ascii,
+    known,
+    redacted,
+    sum_up,
+    wants_colour,
+    width_of,
+)
 from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
@@ -95,8 +104,10 @@ class Reports:
 
     def plans(self, plans: Sequence[Plan], *, is_announced: bool = False, is_answered: bool = False) -> None:
         """Several plans in one report; as JSON a list of them."""
+        from reconciler.engine.safety import counts
         from reconciler.report.page import Purpose, page_of_plan
 
+        sum_up(", ".join("nothing to do" if plan.is_empty else counts(plan) for plan in plans))
         drift = Purpose.DRIFT if self.purpose == Purpose.DRIFT else Purpose.PLAN
         self._report(
             lambda: [page_of_plan(plan, purpose=drift, known=known()) for plan in plans],
@@ -108,6 +119,7 @@ class Reports:
 
     def outcome(self, applied: Applied) -> None:
         """The outcome of an apply as the answer, and in the files."""
+        sum_up("converged" if applied.converged else "not converged")
         self._report(
             lambda: [_outcome_page(applied)],
             lambda on_terminal: self._outcome_text(applied, on_terminal),
@@ -118,6 +130,7 @@ class Reports:
         """Manifests that are right, in words: ``valid`` as a headline, ``text`` as the answer."""
         from reconciler.report.endings import page_of_problems
 
+        sum_up(valid)
         self._report(
             lambda: [page_of_problems((), warnings, valid=valid, known=known())],
             lambda on_terminal: text,

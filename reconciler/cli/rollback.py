@@ -144,7 +144,8 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[opt.I
     )
     secrets = loaded.secrets if loaded else ()
     made = Loaded(undone.resources, secrets, (), (where,))
-    return opt.Input(made, opt.project_of(project), stack, target, config), undone
+    environment = str(recorded.header.get("environment", ""))
+    return opt.Input(made, opt.project_of(project), stack, target, config, environment), undone
 
 
 def _manifests(
@@ -155,7 +156,8 @@ def _manifests(
     if not files:
         return None, {}
     try:
-        read = opt.load(files, project)
+        scope = opt.Scope(str(recorded.header.get("environment", "")) or None)
+        read = opt.load(files, project, scope=scope)
     except UserError as error:
         tell(f"warning: the manifests cannot be read, so no write-only value can be sent again\n{error}")
         return None, {}

@@ -7,13 +7,18 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer_json, known
+from reconciler.cli.output import answer_json, known, sum_up
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import ManifestError, Problem
 
 
+@opt.each_environment()
 def validate(
     paths: opt.Paths = None,
+    environment: opt.Environments = None,
+    all_environments: opt.AllEnvironments = False,
+    select: opt.Select = None,
+    exclude: opt.Exclude = None,
     project: opt.ProjectFile = None,
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
@@ -31,8 +36,10 @@ def validate(
     """
     reports = Reports.of(output, report, "check")
     try:
-        read = opt.load(paths, project, allow_unset=allow_unset, needs_secrets=False)
+        scope = opt.Scope.of(environment, select, exclude)
+        read = opt.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
     except ManifestError as error:
+        sum_up(error.what)
         if output is ReportFormat.JSON:
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
             return error.exit_code

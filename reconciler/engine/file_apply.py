@@ -156,8 +156,8 @@ def _write(run: _Run) -> tuple[Outcome, ...]:
         where = "the old file was put back" if is_back else "the file was changed meanwhile, and left so"
     except ReconcilerError as problem:
         where = f"{problem.what} ({problem.fix})"
-    error = f"{told}; {where}\nwhy: {_LOG}\nnext: {_next(told)}"
-    return run.ended(StepStatus.FAILED, "failed", error)
+    why = f"{told}; {where}\nwhy: {_LOG}\nnext: {_next(told)}"
+    return run.ended(StepStatus.FAILED, "failed", why)
 
 
 def _on_record(run: _Run) -> list[int]:

@@ -83,7 +83,7 @@ def _circles(steps: Sequence[Step], desired: Sequence[Resource]) -> list[Problem
 def _missing(resource: Resource, reference: Reference) -> Problem:
     place = resource.source_of(reference.path)
     what = f"there is no {reference.address}: it is neither declared nor live"
-    fix = "declare it beside this one, or name one that exists"
+    fix = "declare it beside this one (and select it too), or name one that exists"
     shown = str(FieldPath(("spec", *reference.path)))
     return Problem(place.file, place.line, place.column, shown, what, fix, "missing-reference")
 

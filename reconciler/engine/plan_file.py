@@ -44,7 +44,8 @@ class PlanFile:
 
     ``resend``: addresses whose write-only values are sent again, True for all. ``adopt``: what nobody owns is
     taken over. ``salt``: of the digests that
-    stand for what may be secret. ``digest``: of the whole file.
+    stand for what may be secret. ``digest``: of the whole file. ``environment``: "" for none; ``select``,
+    ``exclude``: terms, as the command line had them.
     """
 
     made_at: str
@@ -61,6 +62,9 @@ class PlanFile:
     ground: Snapshot
     digest: str
     salt: str
+    environment: str = ""
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @property
     def steps(self) -> Mapping[str, Mapping[str, Any]]:
@@ -113,6 +117,9 @@ def plan_file_json(
     resend: Sequence[str] | bool,
     adopt: bool,
     redactor: Redactor,
+    environment: str = "",
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     key: str = "",
 ) -> dict[str, Any]:
     """The file's content, sealed.
@@ -127,7 +134,13 @@ def plan_file_json(
         "target": ground.target,
         "host": host,
         "stack": stack,
-        "manifests": {"paths": list(paths), "project": project},
+        "manifests": {
+            "paths": list(paths),
+            "project": project,
+            "environment": environment,
+            "select": list(select),
+            "exclude": list(exclude),
+        },
         "resend_secrets": resend if isinstance(resend, bool) else sorted(resend),
         "adopt": adopt,
         "meaning": digest_of(meant),
@@ -198,6 +211,10 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             ground=snapshot_from_json(content["ground"], where=where),
             digest=_text(content["digest"]),
             salt=_text(content["ground"]["salt"]),
+            # Files that were written before there were environments have none.
+            environment=_text(manifests.get("environment", "")),
+            select=tuple(_text(term) for term in _list(manifests.get("select", []))),
+            exclude=tuple(_text(term) for term in _list(manifests.get("exclude", []))),
         )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UsageError(

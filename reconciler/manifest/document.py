@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from reconciler import schema
 from reconciler.errors import ManifestError, Problem
@@ -23,6 +24,9 @@ from reconciler.manifest.variables import Reference, Resolver, with_secrets
 from reconciler.schema import Field, lookup
 from reconciler.values import MASK, Address, Lifecycle, Resource, Secret, Source
 
+if TYPE_CHECKING:
+    from reconciler.manifest.layers import Layers
+
 __all__ = ["Loaded", "load", "masked"]
 
 _SHORTEST_MASKED: Final = 4  # masking shorter values would make messages unreadable, and hide nothing
@@ -34,12 +38,15 @@ class Loaded:
 
     ``resources``: in the order of the files. ``secrets``: everything resolved that is secret or looks so, for
     masking outputs. ``warnings``: sorted by place. ``files``: what was read, as messages name it.
+    ``documents``: what the resources were made of, variables and overlays in place, other references as they
+    are written; in the order of the resources, and empty unless they were asked for.
     """
 
     resources: tuple[Resource, ...]
     secrets: tuple[Secret, ...] = ()
     warnings: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
+    documents: tuple[Document, ...] = ()
 
     def __repr__(self) -> str:
         # Short: fields that are compared with the server hold plain text, from secret-looking names too.
@@ -54,6 +61,8 @@ def load(
     allow_unset: bool = False,
     commands: Mode = "refuse",
     stdin: BinaryIO | None = None,
+    layers: Layers | None = None,
+    keep_documents: bool = False,
 ) -> Loaded:
     """Read, resolve and check manifests. Raises ManifestError with all problems of all files.
 
@@ -61,12 +70,16 @@ def load(
     ``environ``: what ``${env:NAME}`` may name. ``root``: the project's folder; ``${file:path}`` stays inside
     of it or of the manifest's own folder. ``allow_unset``: variables that are not set and files that are
     missing are no problems; a placeholder Secret stands for their values, for checks only. ``commands``:
-    whether ``${cmd:command}`` may run one; skipped, the same placeholder stands for its value.
+    whether ``${cmd:command}`` may run one; skipped, the same placeholder stands for its value. ``layers``:
+    what the environment lays over the manifests. ``keep_documents``: give the documents too.
     """
     files, problems = find(paths)
-    load = _Load(Resolver(environ, root, allow_unset=allow_unset, commands=commands))
+    variables = layers.variables if layers is not None else ()
+    resolver = Resolver(environ, root, allow_unset=allow_unset, variables=variables, commands=commands)
+    load = _Load(resolver, layers, keep_documents)
     for file in files:
         load.file(file, root, stdin)
+    load.rest()
     problems += load.problems
     if files and not load.documents and not problems:
         problems.append(
@@ -75,8 +88,9 @@ def load(
     secrets = load.resolver.secrets
     if problems:
         raise ManifestError(masked(problems, secrets))
-    names = tuple(file.name for file in files)
-    return Loaded(tuple(load.resources), secrets, tuple(sorted(set(masked(load.warnings, secrets)))), names)
+    names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
+    warnings = tuple(sorted(set(masked(load.warnings, secrets))))
+    return Loaded(tuple(load.resources), secrets, warnings, names, tuple(load.kept))
 
 
 def masked(problems: Iterable[Problem], secrets: Sequence[Secret]) -> list[Problem]:
@@ -98,8 +112,12 @@ def _masked(problem: Problem, values: Sequence[str]) -> Problem:
 class _Load:
     """One run over files; gathers resources, problems and warnings."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, layers: Layers | None = None, keeps: bool = False) -> None:
         self.resolver = resolver
+        self.kept: list[Document] = []
+        self._layers = layers
+        self._keeps = keeps
+        self._is_partial = False
         self.resources: list[Resource] = []
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -109,10 +127,13 @@ class _Load:
 
     def file(self, file: Found, root: Path, stdin: BinaryIO | None) -> None:
         """Read one file and take all its documents."""
+        if self._layers is not None and self._layers.holds(file.path):
+            return
         stream = None if file.path is not None else stdin or sys.stdin.buffer
         content, problems = text.read(file.path or Path(), file.name, stream)
         self.problems += problems
         if problems:
+            self._is_partial = True
             return
         parsed = text.parse(content, file.name)
         self.problems += parsed.problems
@@ -122,8 +143,28 @@ class _Load:
         for document in parsed.documents:
             if not document.is_broken:
                 # What could not be read is reported already; more about the same place is noise.
-                found = self._document(document, folder)
-                self.problems += [p for p in found if (p.line, p.column) not in told]
+                found = self._layered(document, folder)
+                self.problems += [p for p in found if (p.line, p.column) not in told or p.file != file.name]
+        self._is_partial = self._is_partial or bool(parsed.problems)
+
+    def rest(self) -> None:
+        """What the layers hold besides: manifests of their own, and what fits nothing."""
+        if self._layers is None:
+            return
+        self.problems += self._layers.problems
+        for document, folder in self._layers.manifests:
+            self.documents += 1
+            self.problems += self._layered(document, folder)
+        if not self._is_partial and not self._layers.problems:
+            self.problems += self._layers.left_over(tuple(self._names))
+
+    def _layered(self, document: Document, folder: Path) -> list[Problem]:
+        if self._layers is None:
+            return self._document(document, folder)
+        laid, problems = self._layers.laid(document)
+        if laid is not None:
+            problems += self._document(laid, folder)
+        return problems
 
     def _document(self, document: Document, folder: Path) -> list[Problem]:
         """Take one document; its problems, empty when it became a resource."""
@@ -132,6 +173,7 @@ class _Load:
             return [problem]
         kind = value["kind"]
         name = schema.kinds()[kind]
+        written = replace(document, value=copy.deepcopy(value)) if self._keeps else None
         references: dict[Parts, Reference] = {}
         problems: list[Problem] = []
         if document.has_references:
@@ -147,6 +189,8 @@ class _Load:
         problems += self._duplicate_name(kind, document)
         if not problems:
             self.resources.append(_resource(kind, document, references))
+            if written is not None:
+                self.kept.append(written)
         return problems
 
     def _duplicate_name(self, kind: str, document: Document) -> list[Problem]:
@@ -176,6 +220,12 @@ class _Load:
         return [document.problem(("spec",), what, "keep one of them", "duplicate-budget")]
 
 
+_NO_MANIFESTS: Final = {
+    "Project": ("a project file is no manifest", "name it reconciler.yaml"),
+    "Overlay": ("an overlay is no manifest", "list it under overlays: of an environment in reconciler.yaml"),
+}
+
+
 def _wrong_head(document: Document) -> Problem | None:
     """Why a document is of no kind we know."""
     value = document.value
@@ -191,10 +241,8 @@ def _wrong_head(document: Document) -> Problem | None:
         fix = f"add kind: {' or '.join(known)}"
         return document.problem((), what, fix, "missing-kind")
     if not isinstance(kind, str) or kind not in known:
-        if kind == "Project":
-            return document.problem(
-                ("kind",), "a project file is no manifest", "name it reconciler.yaml", "unknown-kind"
-            )
+        if isinstance(kind, str) and kind in _NO_MANIFESTS:
+            return document.problem(("kind",), *_NO_MANIFESTS[kind], "unknown-kind")
         near = nearest(kind, known) if isinstance(kind, str) else ""
         fix = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
         return document.problem(("kind",), f"unknown kind {shown(kind)}", fix, "unknown-kind")

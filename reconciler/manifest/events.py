@@ -153,7 +153,7 @@ class Builder:
 
     def _key(self, key: Any, mark: Any) -> None:
         if key in self.marks:
-            line, column, _ = self.marks[key]
+            line, column = self.marks[key][:2]
             name = "<<" if key is _MERGE else key
             what = f"the key {shown(name)} is written twice, first at line {line}, column {column}"
             self._problem(mark, what, "keep one of them", "duplicate-key")
@@ -188,7 +188,7 @@ class Builder:
             self.value.append(child)
             return
         if key is not _DROPPED:
-            line, column, _ = self.marks[key]
+            line, column = self.marks[key][:2]
             self.marks[key] = (line, column, below)
             self.value[key] = child
         self.key = _WANTED
@@ -202,7 +202,7 @@ class Builder:
 
     def _finish(self, _event: Any) -> None:
         if self.value and self.value[0] is not None:
-            line, column, below = self.marks[0]
+            line, column, below = self.marks[0][:3]
             positions = Positions(self.file, below)
             self.documents.append(
                 Document(
@@ -260,7 +260,7 @@ class Builder:
         return [self._copied(item, depth + 1, mark) for item in value]
 
     def _merge(self) -> None:
-        line, column, below = self.marks.pop(_MERGE)
+        line, column, below = self.marks.pop(_MERGE)[:3]
         merged = self.value.pop(_MERGE)
         sources = [(merged, below)]
         if isinstance(merged, list):
@@ -291,7 +291,7 @@ class Builder:
         """The value that begins here is not what the user meant: what follows from it is no news."""
         key = self.key
         if key.__class__ is str and key in self.marks:
-            line, column, _ = self.marks[key]
+            line, column = self.marks[key][:2]
             self.doubtful.add((line, column))
         self.doubtful.add((mark.line + 1, mark.column + 1))
 

@@ -133,6 +133,7 @@ _TYPES: Final = {
     "array": "a list",
     "null": "empty",
 }
+_END: Final = r"\Z"
 _PATTERNS: Final = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "holds letters, digits, - and _ only, and begins with a letter or digit",
     "^llm/": 'must begin with "llm/"',
@@ -337,6 +338,8 @@ class _Words:
     def _bad_key(self, error: Any) -> _Told:
         least, most = error.schema.get("minLength", 0), error.schema.get("maxLength")
         words = f"a key must have {least} to {most} characters"
+        if error.validator == "pattern":
+            words = f"a name {_PATTERNS.get(error.validator_value.replace(_END, '$'), 'is not allowed')}"
         return (*self._path(error), error.instance), words, "", "wrong-length"
 
     def _anyOf(self, error: Any) -> Iterator[_Told]:  # noqa: N802

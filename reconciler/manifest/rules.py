@@ -35,7 +35,7 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "unknown-kind": "The kind is one that is known.",
         "duplicate-name": "A name is declared once for its kind, over all files.",
         # references
-        "unknown-reference": "${…} is ${env:NAME}, ${file:path} or ${cmd:command}.",
+        "unknown-reference": "${…} is ${env:NAME}, ${file:path}, ${cmd:command} or ${var.name}.",
         "reference-in-key": "References stand in values only.",
         "unset-variable": "A variable that is referred to is set.",
         "bad-variable": "A variable is UTF-8 and gives what its field takes.",
@@ -47,6 +47,16 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "bad-command": "A command can be split into words, and the first names a program.",
         "command-failed": "A command ends well, within 30 seconds, with at most 64 KB of UTF-8 text.",
         "empty-secret": "A secret is not empty.",
+        # environments
+        "undefined-variable": "A variable that is referred to is declared for the environment.",
+        "unused-variable": "A variable is used somewhere, in one environment at least.",
+        "variable-of-variable": "A variable does not refer to other variables.",
+        "unknown-environment": "The default environment is one of those declared.",
+        "promoted-path": "What may be promoted is a field of its kind.",
+        "overlay-of-nothing": "An overlay patches what a manifest declares.",
+        "overlay-patch": "$remove and $replace are true, and stand where there is something to take away.",
+        "overlay-removes-nothing": "An overlay removes only what is there.",
+        "overlay-item-without-key": "A patched item of a list says which item it is.",
         # schema
         "unknown-field": "Fields are those of the schema, unless metadata.allow_unknown_fields is true.",
         "missing-field": "Required fields are there.",

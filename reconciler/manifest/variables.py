@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ MAX_FILE_BYTES: Final = 64 * 1024
 
 _BEGIN: Final = re.compile(r"\$\$\{|\$\{")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_VARIABLE: Final = re.compile(r"var\.[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 _SECRET_WORD: Final = re.compile(
     r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE)S?(?![A-Z0-9])", re.IGNORECASE
 )
@@ -76,6 +77,7 @@ class Resolver:
 
     ``environ``: the environment variables. ``root``: files outside of it and of the manifest's own folder are
     refused. ``allow_unset``: what is unset or missing is no problem; its value stays a placeholder.
+    ``variables``: the project's, put in already where they may stand.
     ``commands``: what is done with ``${cmd:…}``; they run in ``root``.
     """
 
@@ -85,12 +87,14 @@ class Resolver:
         root: Path,
         *,
         allow_unset: bool = False,
+        variables: Collection[str] = (),
         commands: Mode = "refuse",
     ) -> None:
         self._secrets: dict[Secret, None] = {}
         self._environ = environ
         self._root = Path(os.path.realpath(root))
         self.allow_unset = allow_unset
+        self.variables = variables
         self._files: dict[tuple[Path, str], str] = {}
         self._trimmed: set[tuple[Path, str]] = set()
         hidden = [v for name, v in environ.items() if looks_secret(name)] if commands == "run" else []
@@ -129,6 +133,8 @@ class Resolver:
             if key not in self._files:
                 self._files[key] = self._file(argument, folder)
             return self._files[key]
+        if _VARIABLE.match(scheme) and not argument:
+            raise _undefined(scheme.removeprefix("var."), self.variables)
         if scheme == "cmd":
             return self._command(argument, is_secret)
         raise _unknown(scheme)
@@ -207,14 +213,24 @@ def _unknown(scheme: str) -> _Unresolved:
     """Why that is no reference. What stands in it is not repeated: it may be a part of a password."""
     word = re.split(r"[^A-Za-z]", scheme[:100], maxsplit=1)[0].lower()
     if word == "var":
-        what = f"${{{word}…}} is reserved for a later version"
-        return _Unresolved(what, "use ${env:NAME} or ${file:path}", "unknown-reference")
+        what, fix = "this ${…} is not a reference", "a variable of the project is written ${var.name}"
+        return _Unresolved(what, fix, "unknown-reference")
     fix = "use ${env:NAME} or ${file:path}; " + _LITERAL
     if word in ("secret", "secrets"):
         fix = 'for a Databricks secret write "{{secrets/scope/key}}"'
     elif near := difflib.get_close_matches(word, ("env", "file", "cmd"), 1, 0.5):
         fix = f"did you mean ${{{near[0]}:…}}? {_LITERAL}"
     return _Unresolved("this ${…} is not a reference", fix, "unknown-reference")
+
+
+def _undefined(name: str, known: Collection[str]) -> _Unresolved:
+    """What is still ``${var.…}`` here could not be put in."""
+    if name in known:
+        what = f"variable {_short(name)} is no text, and text stands around it"
+        return _Unresolved(what, "let it stand alone in its value", "bad-variable")
+    near = difflib.get_close_matches(name, known, 1, 0.6) if len(name) < 100 else []
+    fix = f"did you mean {near[0]}?" if near else "declare it under variables: in reconciler.yaml"
+    return _Unresolved(f"there is no variable {_short(name)}", fix, "undefined-variable")
 
 
 def _short(name: str) -> str:
@@ -259,7 +275,7 @@ class _Walk:
 
     def _text(self, text: str, field: Field | None, path: Parts, masks: bool) -> Any:
         try:
-            reference, found = self._resolved(text, masks)
+            reference, found = self._resolved(text, path, masks)
             if reference is None:
                 return found
             self.references[path] = reference
@@ -277,7 +293,13 @@ class _Walk:
             self._problem(path, problem.what, problem.fix, problem.rule)
             return text
 
-    def _resolved(self, text: str, masks: bool) -> tuple[Reference | None, str]:
+    def _folder_of(self, path: Parts) -> Path:
+        """Where the file stands that a value comes from."""
+        folders = self._document.folders
+        place = self._document.positions.nearest(path) if folders else None
+        return folders.get(place.file, self._folder) if place else self._folder
+
+    def _resolved(self, text: str, path: Parts, masks: bool) -> tuple[Reference | None, str]:
         """The value of a text, and how it was made; no Reference when it holds escapes only."""
         value: list[str] = []
         told: list[str] = []
@@ -302,13 +324,14 @@ class _Walk:
             has_text = has_text or bool(literal)
             told += ("…" if literal else "", f"${{{scheme}:{_short(argument)}}}")
             try:
-                part = self._resolver.part(scheme, argument, self._folder, masks)
+                folder = self._folder_of(path)
+                part = self._resolver.part(scheme, argument, folder, masks)
             except _Unresolved as problem:
                 if not (problem.is_skipped or (problem.can_wait and self._resolver.allow_unset)):
                     raise
                 is_unset = True
                 part = ""
-            origins.append(self._resolver.origin(scheme, argument, self._folder))
+            origins.append(self._resolver.origin(scheme, argument, folder))
             if part and (scheme == "cmd" or looks_secret(argument)):
                 self._resolver.remember(part, f"${{{scheme}:{_short(argument)}}}")
             value += (literal, part)

@@ -27,6 +27,14 @@ _TESTED_ELSEWHERE = {
     "encoding",
     "too-many-values",
     "too-many-problems",
+    "unused-variable",  # about environments: test_layers.py and test_overlay.py
+    "variable-of-variable",
+    "unknown-environment",
+    "promoted-path",
+    "overlay-of-nothing",
+    "overlay-patch",
+    "overlay-removes-nothing",
+    "overlay-item-without-key",
     "bad-command",  # only where commands are allowed: test_commands.py
     "command-failed",
     "schema",  # only if the validators disagree: test_judge.py

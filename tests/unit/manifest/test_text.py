@@ -108,7 +108,7 @@ def test_every_field_has_the_place_of_its_key_and_every_item_its_own(loader: str
         ("b", 1, "e"): Source("f.yaml", 6, 6),
     }
     assert len(document.positions) == 9
-    assert document.positions.nearest(("b", 0, "unknown", "x")) == (4, 5)
+    assert document.positions.nearest(("b", 0, "unknown", "x")) == Source("f.yaml", 4, 5)
     assert document.positions.nearest(()) is None
     assert ("b", 7) not in document.positions
 
