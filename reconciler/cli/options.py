@@ -312,8 +312,11 @@ def read_ahead(
     What is wrong with target or login is found again, and told, when the command itself comes to it.
     """
     try:
-        project = _project(project_file)
-        target = find_target(target_option, project, _environment(project, scope))
+        if target_option is not None:  # the project file is read later: that costs more than it tells here
+            target = target_option
+        else:
+            project = _project(project_file)
+            target = find_target(None, project, _environment(project, scope))
         if family(target) != "mlflow-gateway":
             return None
         client = connect(target, pool_size=_AHEAD_POOL)
