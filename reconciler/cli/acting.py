@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
 from reconciler.cli.output import everything_known, live_progress, tell
@@ -72,7 +73,7 @@ class Judged:
 Planned = Callable[["Snapshot", Any], "Plan | Judged"]
 
 
-def limits_of(read: opt.Input, how: How) -> Limits:
+def limits_of(read: inputs.Input, how: How) -> Limits:
     """The limits: the command line's, else the project file's, else the defaults.
 
     A destroy deletes everything because that is what it is for: only the command line limits it.
@@ -89,7 +90,7 @@ def limits_of(read: opt.Input, how: How) -> Limits:
     )
 
 
-def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
+def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
     """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code.
 
     ``deleting``: the plan may delete, and who uses what is read too.
@@ -116,7 +117,7 @@ def act(read: opt.Input, planned: Planned, how: How, *, deleting: bool = False) 
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if how.check_models:
-            opt.check_models(read)
+            inputs.check_models(read)
         locks = home(read) / "locks"
 
         def told(text: str) -> None:
@@ -189,7 +190,7 @@ def _ask(plan: Plan, target: str) -> None:
 
 def _carry_out(
     judged: Judged,
-    read: opt.Input,
+    read: inputs.Input,
     client: Any,
     snapshot: Snapshot,
     options: Any,

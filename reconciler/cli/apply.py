@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import acting_options as act_opt
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
@@ -100,7 +101,7 @@ def apply(
         )
     if skip_stale:
         raise UsageError("--skip-stale is about a plan file, and none is named")
-    read = opt.load_for(
+    read = inputs.load_for(
         target,
         paths,
         project,
@@ -110,12 +111,12 @@ def apply(
         makes_key=True,
         config_path=config_path,
     )
-    resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+    options = read.plan_options(resend_secrets, adopt=adopt)
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import make_plan
 
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=adopt)
+        return make_plan(read.loaded.resources, snapshot, options)
 
     return act(read, planned, how)
 
@@ -149,12 +150,14 @@ def destroy(
     reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
     scope = opt.Scope.of(environment, select, exclude)
-    read = opt.load_for(target, paths, project, stack, scope=scope, allow_unset=True, config_path=config_path)
+    read = inputs.load_for(
+        target, paths, project, stack, scope=scope, allow_unset=True, config_path=config_path
+    )
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import plan_destroy
 
-        return plan_destroy(read.loaded.resources, snapshot, stack=read.stack, adopt=adopt)
+        return plan_destroy(read.loaded.resources, snapshot, read.plan_options(adopt=adopt))
 
     how = How(
         "destroy",

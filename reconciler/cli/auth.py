@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.logins import LOGINS, Report
 from reconciler.cli.output import answer, answer_json, tell
@@ -34,7 +35,7 @@ def check(
     """
     from reconciler.targets import family, is_local
 
-    where = opt.where(target, project, environment)
+    where = inputs.where(target, project, environment)
     tell(f"target: {where}")
     report: Report = {"ok": True, "target": where}
     if is_local(where):

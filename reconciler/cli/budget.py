@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import tell
 from reconciler.errors import UsageError
@@ -36,7 +37,9 @@ _COUNTED = frozenset({"POST", "PUT", "PATCH"})
 _TOLD_EVERY = 15.0  # seconds
 
 
-def pacer_for(read: opt.Input, option: str | None, stop: threading.Event | None = None) -> WritePacer | None:
+def pacer_for(
+    read: inputs.Input, option: str | None, stop: threading.Event | None = None
+) -> WritePacer | None:
     """The pacer of a target's writes; None where nothing limits them. Raises UsageError.
 
     Only Databricks is known to have a limit; elsewhere one is kept when it is written down.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
 
@@ -51,15 +52,15 @@ def diff(
 
 def _declared(scope: opt.Scope, project: str | None) -> list[Side]:
     return sides_of(
-        opt.load(None, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
+        inputs.load(None, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
     )
 
 
-def sides_of(read: opt.Input) -> list[Side]:
+def sides_of(read: inputs.Input) -> list[Side]:
     """The documents of a run as sides of a comparison; what is a variable stands where its value does."""
     from reconciler.manifest.sides import Side
 
-    variables = opt.variables_of(read)
+    variables = inputs.variables_of(read)
     sides = []
     for resource, document in zip(read.loaded.resources, read.loaded.documents, strict=True):
         places = dict(document.positions)
@@ -79,7 +80,7 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
     from reconciler.shape import masked
     from reconciler.targets import connect, describe
 
-    read = opt.load_for(None, None, project, None, scope=scope, allow_unset=True)
+    read = inputs.load_for(None, None, project, None, scope=scope, allow_unset=True)
     with contextlib.closing(connect(read.target, pool_size=READ_PARALLELISM)) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         seen = read_snapshot(client, read.loaded.resources, target=read.target, taken_at=opt.taken_at())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, know, tell
 from reconciler.errors import RefusedError, UsageError
@@ -50,8 +51,8 @@ def export(
     from reconciler.engine.exporting import export as read_all
     from reconciler.targets import connect, describe, family
 
-    found = opt.project_of(project)
-    where = opt.where(target, project, environment)
+    found = inputs.project_of(project)
+    where = inputs.where(target, project, environment)
     if family(where) not in ("local", "databricks", "mlflow-gateway"):
         raise UsageError(
             f"{where} cannot be exported",

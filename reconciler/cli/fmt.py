@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, tell
 from reconciler.errors import ManifestError, Problem, UsageError
@@ -70,7 +71,7 @@ def _files(
     named = list(paths or ())
     projects: list[Path] = []
     if not named:
-        project = opt.project_of(project_file)
+        project = inputs.project_of(project_file)
         own = Path(project_file) if project_file else find_project(Path())
         projects += [own] if own else []
         named = list(project.manifests) if project and project.manifests else []

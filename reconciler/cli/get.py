@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
 from reconciler.cli.plain import plain
@@ -30,7 +31,7 @@ def get(
     """Show what a target has, or one of it with every field that it answers, known here or not."""
     from reconciler.targets import connect, describe, family
 
-    where = opt.where(target, project, environment)
+    where = inputs.where(target, project, environment)
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         if address is None and family(where) == "mlflow-gateway":

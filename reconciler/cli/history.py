@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json
 
@@ -30,7 +31,7 @@ def folder_of(option: str | None, project: str | None) -> Path:
     """The folder of the runs: the option, else ``.reconciler/runs`` beside the project file."""
     if option is not None:
         return Path(option)
-    found = opt.project_of(project)
+    found = inputs.project_of(project)
     return (found.root if found else Path()) / ".reconciler" / "runs"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
@@ -20,8 +21,9 @@ from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.engine.options import PlanOptions
     from reconciler.engine.plan_file import Moved, PlanFile
-    from reconciler.values import Address, Plan, Snapshot
+    from reconciler.values import Plan, Snapshot
 
 
 @opt.each_environment()
@@ -80,17 +82,16 @@ def plan(
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
     scope = opt.Scope.of(environment, select, exclude)
-    ahead = opt.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
+    ahead = inputs.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
     since: Since | None = None
     if rebase is not None:
         given = From(target, stack, project, config_path, allow_commands, scope)
-        read, resend, since = _rebased(rebase, paths, given)
-        adopt = since.file.adopt
+        read, options, since = _rebased(rebase, paths, given)
         paths, project = list(since.file.paths), project or since.file.project
     elif snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
-        read = opt.load_for(
+        read = inputs.load_for(
             seen.target,
             paths,
             project,
@@ -100,9 +101,9 @@ def plan(
             is_told=True,
             config_path=config_path,
         )
-        resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+        options = read.plan_options(resend_secrets, adopt=adopt)
     else:
-        read = opt.load_for(
+        read = inputs.load_for(
             target,
             paths,
             project,
@@ -113,17 +114,17 @@ def plan(
             makes_key=out is not None,
             config_path=config_path,
         )
-        resend = opt.parse_resend(resend_secrets, [r.address for r in read.loaded.resources])
+        options = read.plan_options(resend_secrets, adopt=adopt)
 
     def again(seen: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, seen, stack=read.stack, resend=resend, adopt=adopt)
+        return make_plan(read.loaded.resources, seen, options)
 
     host = ""
     if snapshot is not None:
         read.tell_warnings()
         made = again(seen)
     else:
-        seen, made, host = _live(read, resend, check_models, adopt, write_limit, ahead)
+        seen, made, host = _live(read, options, check_models, write_limit, ahead)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -138,9 +139,7 @@ def plan(
     if out is not None:
         from reconciler.cli.plan_files import save
 
-        save(
-            out, read, again, seen, host=host, paths=paths or (), project=project, resend=resend, adopt=adopt
-        )
+        save(out, read, again, seen, host=host, paths=paths or (), project=project, options=options)
     return 2 if detailed_exitcode and not made.is_empty else 0
 
 
@@ -173,20 +172,19 @@ class Since:
         answer_report({"reviewed_at": self.file.made_at, "moved": told, "plan": plan_json(made)})
 
 
-def _rebased(file: str, paths: list[str] | None, given: From) -> tuple[opt.Input, set[Address] | bool, Since]:
+def _rebased(file: str, paths: list[str] | None, given: From) -> tuple[inputs.Input, PlanOptions, Since]:
     from reconciler.cli import plan_files
 
     if paths:
         raise UsageError("--rebase takes no PATHS", why="it plans what the file planned")
     made, read, compare = plan_files.rebase(file, given)
-    return read, plan_files.resent(made), Since(made, compare)
+    return read, made.options, Since(made, compare)
 
 
 def _live(
-    read: opt.Input,
-    resend: set[Address] | bool,
+    read: inputs.Input,
+    options: PlanOptions,
     check_models: bool,
-    adopt: bool,
     write_limit: str | None,
     ahead: Any,
 ) -> tuple[Snapshot, Plan, str]:
@@ -200,15 +198,9 @@ def _live(
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if check_models:
-            opt.check_models(read)
+            inputs.check_models(read)
         seen, made = read_and_plan(
-            client,
-            read.loaded.resources,
-            target=read.target,
-            taken_at=opt.taken_at(),
-            stack=read.stack,
-            resend=resend,
-            adopt=adopt,
+            client, read.loaded.resources, options, target=read.target, taken_at=opt.taken_at()
         )
         pacer = pacer_for(read, write_limit)
         recalled(pacer, home(read) / "runs", client)

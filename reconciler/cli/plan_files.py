@@ -6,12 +6,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
@@ -21,6 +22,7 @@ from reconciler.values import Address, Plan, Snapshot
 
 if TYPE_CHECKING:
     from reconciler.cli.acting import How, Judged
+    from reconciler.engine.options import PlanOptions
     from reconciler.engine.plan_file import Moved, PlanFile
     from reconciler.redact import Redactor
 
@@ -72,15 +74,14 @@ def write_json(path: Path, content: Any, what: str) -> None:
 
 def save(
     out: str,
-    read: opt.Input,
+    read: inputs.Input,
     again: Again,
     snapshot: Snapshot,
     *,
     host: str,
     paths: Sequence[str],
     project: str | None,
-    resend: set[Address] | bool,
-    adopt: bool,
+    options: PlanOptions,
 ) -> None:
     """Write the plan that ``again`` makes, with its ground and a seal."""
     import secrets
@@ -101,7 +102,6 @@ def save(
         read.loaded.resources,
         ground,
         host=host,
-        stack=read.stack,
         made_at=opt.taken_at(),
         made_by=f"reconciler {__version__}",
         paths=paths,
@@ -109,8 +109,7 @@ def save(
         environment=read.environment,
         select=read.scope.select,
         exclude=read.scope.exclude,
-        resend=resend if isinstance(resend, bool) else [str(address) for address in resend],
-        adopt=adopt,
+        options=options,
         redactor=everything_known(),
         key=os.environ.get(KEY_VARIABLE, ""),
     )
@@ -152,7 +151,7 @@ class From:
     scope: opt.Scope = field(default_factory=opt.Scope)
 
 
-def _input(opened: Opened, given: From) -> opt.Input:
+def _input(opened: Opened, given: From) -> inputs.Input:
     """The manifests that the file was made of, as they are today. Raises UsageError for another scope."""
     file = opened.file
     scope = opt.Scope(file.environment or None, file.select, file.exclude)
@@ -163,7 +162,7 @@ def _input(opened: Opened, given: From) -> opt.Input:
             where=opened.path,
             fix="leave -e, --select and --exclude out: the file says them",
         )
-    return opt.load_for(
+    return inputs.load_for(
         given.target or file.target,
         list(file.paths),
         given.project or file.project,
@@ -175,13 +174,8 @@ def _input(opened: Opened, given: From) -> opt.Input:
     )
 
 
-def resent(file: PlanFile) -> set[Address] | bool:
-    """Whose write-only values are sent again."""
-    return file.resend if isinstance(file.resend, bool) else {Address.parse(one) for one in file.resend}
-
-
 def moved_since(
-    file: PlanFile, read: opt.Input, snapshot: Snapshot, again: Again, redactor: Redactor
+    file: PlanFile, read: inputs.Input, snapshot: Snapshot, again: Again, redactor: Redactor
 ) -> tuple[Moved, ...]:
     """What is no longer as the file saw it."""
     from reconciler.engine.plan_file import compared_with, masked_snapshot
@@ -191,7 +185,7 @@ def moved_since(
     return compared_with(file, read.loaded.resources, ground, plan_json(again(ground)), redactor)
 
 
-def _same_target(opened: Opened, read: opt.Input, host: str) -> None:
+def _same_target(opened: Opened, read: inputs.Input, host: str) -> None:
     file = opened.file
     if (read.target, host) != (file.target, file.host):
         raise StaleError(
@@ -218,10 +212,9 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         found.problem.where = path
         raise found.problem
     read = _input(found, given)
-    resend = resent(file)
 
     def again(snapshot: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, snapshot, stack=read.stack, resend=resend, adopt=file.adopt)
+        return make_plan(read.loaded.resources, snapshot, replace(file.options, stack=read.stack))
 
     def planned(snapshot: Snapshot, client: Any) -> Judged:
         from reconciler.engine.plan_file import stale
@@ -237,8 +230,6 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:
     """The plan without the steps whose ground moved; they are refused, each with its reasons."""
-    from dataclasses import replace
-
     from reconciler.cli.acting import Judged
     from reconciler.values import Action, Outcome, Step, StepStatus
 
@@ -272,7 +263,7 @@ def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:
 
 def rebase(
     path: str, given: From
-) -> tuple[PlanFile, opt.Input, Callable[[Snapshot, Again, str], tuple[Moved, ...]]]:
+) -> tuple[PlanFile, inputs.Input, Callable[[Snapshot, Again, str], tuple[Moved, ...]]]:
     """What a plan file was made of, and how to hold it against a new reading."""
 
     found = opened(path)

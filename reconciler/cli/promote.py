@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.diff import sides_of
 from reconciler.cli.output import answer, answer_json, tell
@@ -45,7 +46,7 @@ def promote(
     from reconciler.engine.promotion import moves
     from reconciler.manifest.environments import choose
 
-    settings = opt.project_of(project)
+    settings = inputs.project_of(project)
     for name in (source, destination):
         choose(settings, name)
     if settings is None or not settings.promote:
@@ -54,7 +55,7 @@ def promote(
         )
     if source == destination:
         raise UsageError(f"--from and --to are both {source}", fix="name two environments")
-    read = opt.load_for(
+    read = inputs.load_for(
         None, None, project, None, scope=opt.Scope.of([source], select, exclude), keep_documents=True
     )
     checked_at = opt.taken_at()
@@ -101,7 +102,7 @@ def _missing(left: Sequence[Side], right: Sequence[Side]) -> list[str]:
     return [str(pair.right.address) for pair in _pairs(left, right) if pair.left is None and pair.right]
 
 
-def _converged(read: opt.Input, taken_at: str) -> None:
+def _converged(read: inputs.Input, taken_at: str) -> None:
     """Raises RefusedError unless everything selected is live as it is declared, and ready."""
     from reconciler.engine.planning import read_and_plan
     from reconciler.engine.safety import failures
@@ -114,7 +115,7 @@ def _converged(read: opt.Input, taken_at: str) -> None:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         seen, plan = read_and_plan(
-            client, read.loaded.resources, target=read.target, taken_at=taken_at, stack=read.stack
+            client, read.loaded.resources, read.plan_options(), target=read.target, taken_at=taken_at
         )
     if failed := failures(plan):
         raise failed
@@ -162,7 +163,7 @@ class Destination:
             keep_documents=True,
         )
         return sides_of(
-            opt.Input(loaded, self._project, self._project.stack, environment=self._environment.name)
+            inputs.Input(loaded, self._project, self._project.stack, environment=self._environment.name)
         )
 
     def written(

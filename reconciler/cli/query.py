@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, redacted, tell
 from reconciler.cli.plain import plain
@@ -45,11 +46,11 @@ def query(
     """
     from reconciler.targets import connect, describe, family
 
-    where = opt.where(target, project, environment)
+    where = inputs.where(target, project, environment)
     is_plugin = family(where) == "plugin"
-    inputs = _inputs(message, json_file, takes_lists=is_plugin)
+    sent = _inputs(message, json_file, takes_lists=is_plugin)
     if is_plugin:
-        inputs = _framed(inputs)
+        sent = _framed(sent)
     usual = {"plugin": "Deployment", "mlflow-gateway": "GatewayEndpoint"}.get(family(where), "Endpoint")
     asked = Address.parse(address) if "/" in address else Address(usual, address)
     subject = {"deployment_name" if asked.kind == "Deployment" else "endpoint": asked.name}
@@ -59,9 +60,9 @@ def query(
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()
         if stream:
-            _streamed(client.predict_stream(inputs=inputs, **subject), output, began)
+            _streamed(client.predict_stream(inputs=sent, **subject), output, began)
             return 0
-        found = client.predict(inputs=inputs, **subject)
+        found = client.predict(inputs=sent, **subject)
         seconds = time.perf_counter() - began
     content = plain(found)
     text = _text_of(content) if output is opt.Format.TEXT else None
@@ -89,19 +90,19 @@ def _inputs(message: str | None, json_file: str | None, *, takes_lists: bool) ->
     return content
 
 
-def _framed(inputs: Any) -> Any:
+def _framed(sent: Any) -> Any:
     """A plugin's client takes a DataFrame where mlflow's model servers take ``dataframe_split`` or
     ``dataframe_records`` (mlflow's docs, "inference request formats"); everything else goes as it is."""
-    if not (isinstance(inputs, dict) and len(inputs) == 1):
-        return inputs
-    [(form, content)] = inputs.items()
+    if not (isinstance(sent, dict) and len(sent) == 1):
+        return sent
+    [(form, content)] = sent.items()
     if form not in ("dataframe_split", "dataframe_records"):
-        return inputs
+        return sent
     try:
         frame = importlib.import_module("pandas").DataFrame
         return frame(**content) if form == "dataframe_split" else frame(content)
     except ImportError:
-        return inputs
+        return sent
     except (TypeError, ValueError) as error:
         raise UsageError(f"{form} is no table", why=str(error)) from error
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import options as opt
+from reconciler.cli import inputs
 from reconciler.cli.output import everything_known, tell
 from reconciler.values import Action
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["home", "recording", "runs_folder", "write_receipt"]
 
 
-def home(read: opt.Input) -> Path:
+def home(read: inputs.Input) -> Path:
     """The folder for what runs leave behind: ``.reconciler`` beside the project file, else here."""
     return (read.project.root if read.project else Path()) / ".reconciler"
 
@@ -36,7 +36,7 @@ def runs_folder(base: Path, option: str | None) -> Path | None:
 @contextmanager
 def recording(
     plan: Plan,
-    read: opt.Input,
+    read: inputs.Input,
     client: Any,
     snapshot: Snapshot,
     run: str,
@@ -92,7 +92,7 @@ def recording(
 def write_receipt(
     path: str,
     applied: Applied,
-    read: opt.Input,
+    read: inputs.Input,
     before: Snapshot,
     calls: Sequence[RecordedCall],
     facts: Mapping[str, Any],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json
 
@@ -34,9 +35,11 @@ def render(
     What comes out is a manifest again. References to secrets, environment variables and files stay such.
     """
     scope = opt.Scope.of(environment, select, exclude)
-    read = opt.load(paths, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
+    read = inputs.load(
+        paths, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True
+    )
     read.tell_warnings()
-    variables = opt.variables_of(read)
+    variables = inputs.variables_of(read)
     if output is opt.Rendered.JSON:
         answer_json([_as_json(document, variables, origins) for document in read.loaded.documents])
         return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import acting_options as act_opt
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
@@ -59,7 +60,7 @@ def rollback(
     deleted. The manifests are not changed: revert them too, else the next apply does the run again.
     """
     reports = Reports.of(output, report, "apply", verbose=verbose)
-    found = opt.project_of(project)
+    found = inputs.project_of(project)
     base = (found.root if found else Path()) / ".reconciler"
     folder = runs_folder(base, journal)
     if folder is None:
@@ -90,8 +91,8 @@ def rollback(
         _same_workspace(recorded, client)
         header = recorded.header
         tell(f"undoing {recorded.run}: {header.get('command', '')} at {header.get('at', '')}")
-        back = make_plan(undone.restored, snapshot, stack=read.stack)
-        away = plan_destroy(undone.deleted, snapshot, stack=read.stack)
+        back = make_plan(undone.restored, snapshot, read.plan_options())
+        away = plan_destroy(undone.deleted, snapshot, read.plan_options())
         return replace(back, steps=(*back.steps, *away.steps), notes=(*undone.notes, *back.notes))
 
     return act(read, planned, how, deleting=bool(deleted))
@@ -119,7 +120,7 @@ def _recorded(folder: Path, name: str | None) -> tuple[RecordedRun, str]:
     )
 
 
-def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[opt.Input, Undo]:
+def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[inputs.Input, Undo]:
     """The live side read, and the inverse of the run made from it and the record."""
     from reconciler.engine.plan_file import masked_snapshot
     from reconciler.engine.rollback import skeletons, undo
@@ -130,7 +131,7 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[opt.I
     target = str(recorded.header.get("target", ""))
     stack = str(recorded.header.get("stack", ""))
     loaded, manifests = _manifests(recorded, target, project)
-    config = opt.find_config(None, target, opt.project_of(project))
+    config = inputs.find_config(None, target, inputs.project_of(project))
     wanted = for_target(target, skeletons(recorded, manifests), stack=stack, config_path=config)
     with connect(target, config_path=config) as client:
         _same_workspace(recorded, client)
@@ -145,7 +146,7 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[opt.I
     secrets = loaded.secrets if loaded else ()
     made = Loaded(undone.resources, secrets, (), (where,))
     environment = str(recorded.header.get("environment", ""))
-    return opt.Input(made, opt.project_of(project), stack, target, config, environment), undone
+    return inputs.Input(made, inputs.project_of(project), stack, target, config, environment), undone
 
 
 def _manifests(
@@ -157,7 +158,7 @@ def _manifests(
         return None, {}
     try:
         scope = opt.Scope(str(recorded.header.get("environment", "")) or None)
-        read = opt.load(files, project, scope=scope)
+        read = inputs.load(files, project, scope=scope)
     except UserError as error:
         tell(f"warning: the manifests cannot be read, so no write-only value can be sent again\n{error}")
         return None, {}

@@ -93,7 +93,7 @@ def each_environment(*, stops: bool = False) -> Callable[[Callable[..., int]], C
 
 def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
     """The environments of a run over several. Raises UsageError for options that are about one only."""
-    from reconciler.cli.options import project_of
+    from reconciler.cli.inputs import project_of
     from reconciler.manifest.environments import choose
 
     for option in (

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer_json, known, sum_up
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
@@ -37,7 +38,7 @@ def validate(
     reports = Reports.of(output, report, "check")
     try:
         scope = opt.Scope.of(environment, select, exclude)
-        read = opt.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
+        read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
     except ManifestError as error:
         sum_up(error.what)
         if output is ReportFormat.JSON:

@@ -12,6 +12,7 @@ from reconciler.engine.executor import ExecutionOptions, execute
 from reconciler.engine.file_apply import execute_file
 from reconciler.engine.file_reader import lives_in_file
 from reconciler.engine.journal import Recorder
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock, SystemClock
@@ -71,12 +72,13 @@ def apply(
     """
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
+    options_again = PlanOptions(stack=plan.stack, adopt=adopted)
     carry_out = execute_file if lives_in_file(desired) else execute
     outcomes = carry_out(
         plan,
         client,
         resources,
-        replan=functools.partial(make_step, adopt=adopted),
+        replan=functools.partial(make_step, options=options_again),
         options=options,
         progress=progress,
         stop=stop,
@@ -92,10 +94,10 @@ def apply(
     for wait in (*_LATER, None):
         try:
             snapshot = read_snapshot(client, touched, target=plan.target, taken_at=taken_at())
-            remaining = make_plan(kept, snapshot, stack=plan.stack, adopt=adopted)
+            remaining = make_plan(kept, snapshot, options_again)
         except (TargetError, ManifestError) as error:
             return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
-        again = plan_destroy([r for r in touched if r.address in deleted], snapshot, stack=plan.stack)
+        again = plan_destroy([r for r in touched if r.address in deleted], snapshot, options_again)
         remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
         if wait is None or remaining.is_empty or not finished or (stop is not None and stop.is_set()):
             break

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.engine.ground import differing, moved_fields
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.signing import digest_of, sealed
 from reconciler.engine.snapshot import masked_spec, snapshot_from_json, snapshot_to_json
 from reconciler.errors import StaleError, UsageError
@@ -42,10 +43,9 @@ MARK = "plan_file"
 class PlanFile:
     """A plan file as read. ``plan``: as ``plan -o json`` prints it. ``desired``: what manifests meant.
 
-    ``resend``: addresses whose write-only values are sent again, True for all. ``adopt``: what nobody owns is
-    taken over. ``salt``: of the digests that
-    stand for what may be secret. ``digest``: of the whole file. ``environment``: "" for none; ``select``,
-    ``exclude``: terms, as the command line had them.
+    ``options``: what was asked of the plan. ``salt``: of the digests that stand for what may be secret.
+    ``digest``: of the whole file. ``environment``: "" for none; ``select``, ``exclude``: terms, as the
+    command line had them.
     """
 
     made_at: str
@@ -55,8 +55,7 @@ class PlanFile:
     stack: str
     paths: tuple[str, ...]
     project: str | None
-    resend: tuple[str, ...] | bool
-    adopt: bool
+    options: PlanOptions
     desired: Mapping[str, Mapping[str, Any]]
     plan: Mapping[str, Any]
     ground: Snapshot
@@ -109,13 +108,11 @@ def plan_file_json(
     ground: Snapshot,
     *,
     host: str,
-    stack: str,
     made_at: str,
     made_by: str,
     paths: Sequence[str],
     project: str | None,
-    resend: Sequence[str] | bool,
-    adopt: bool,
+    options: PlanOptions,
     redactor: Redactor,
     environment: str = "",
     select: Sequence[str] = (),
@@ -133,7 +130,7 @@ def plan_file_json(
         "made_by": made_by,
         "target": ground.target,
         "host": host,
-        "stack": stack,
+        "stack": options.stack,
         "manifests": {
             "paths": list(paths),
             "project": project,
@@ -141,8 +138,7 @@ def plan_file_json(
             "select": list(select),
             "exclude": list(exclude),
         },
-        "resend_secrets": resend if isinstance(resend, bool) else sorted(resend),
-        "adopt": adopt,
+        **options.to_json(),
         "meaning": digest_of(meant),
         "plan": plan,
         "desired": meant,
@@ -191,7 +187,6 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             for call in _list(step["calls"]):
                 call["body"], *(_text(call[name]) for name in ("client_method", "method", "path"))
         manifests = content["manifests"]
-        resend = content["resend_secrets"]
         desired = {
             str(Address.parse(address)): {**_mapping(meant), "spec": _mapping(meant["spec"])}
             for address, meant in content["desired"].items()
@@ -204,8 +199,7 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             stack=_text(content["stack"]),
             paths=tuple(_text(path) for path in _list(manifests["paths"])),
             project=None if manifests["project"] is None else _text(manifests["project"]),
-            resend=resend if isinstance(resend, bool) else tuple(_text(one) for one in _list(resend)),
-            adopt=content["adopt"] is True,
+            options=PlanOptions.from_json(content, stack=_text(content["stack"])),
             desired=desired,
             plan=_mapping(plan),
             ground=snapshot_from_json(content["ground"], where=where),

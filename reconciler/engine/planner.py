@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from reconciler.engine.compare import Comparison, compare_sections
 from reconciler.engine.links import foreign, linked_steps, ordered_deletes
+from reconciler.engine.options import PlanOptions
 from reconciler.kinds import kind_of
 from reconciler.shape import canonical, canonical_sources
 from reconciler.values import (
     Action,
-    Address,
     FieldChange,
     FieldPath,
     ItemKey,
@@ -27,48 +27,40 @@ from reconciler.values import (
 
 __all__ = ["assemble", "make_plan", "make_step", "plan_destroy"]
 
+_PLAIN: Final = PlanOptions()
+
 
 def make_plan(
     desired: Sequence[Resource],
     snapshot: Snapshot,
-    *,
-    stack: str = "",
-    resend: Collection[Address] | bool = False,
-    adopt: bool = False,
+    options: PlanOptions = _PLAIN,
 ) -> Plan:
     """What has to be done for the live side to be as desired; a step for each resource, also a no-op.
 
-    ``resend``: addresses whose write-only values are sent again, True for all. ``adopt``: take over what
-    nobody's stack owns. Live resources that no manifest names do not appear: they are nobody's business here.
+    Live resources that no manifest names do not appear: they are nobody's business here.
     Raises ManifestError when a manifest names something that is neither declared nor live.
     """
-    steps = [
-        make_step(
-            resource,
-            snapshot.resources.get(resource.address),
-            resend=resend if isinstance(resend, bool) else resource.address in resend,
-            adopt=adopt,
-        )
-        for resource in desired
-    ]
-    return assemble(snapshot, desired, steps, stack=stack)
+    steps = [make_step(resource, snapshot.resources.get(resource.address), options) for resource in desired]
+    return assemble(snapshot, desired, steps, options)
 
 
 def assemble(
-    snapshot: Snapshot, desired: Sequence[Resource], steps: Sequence[Step], *, stack: str = ""
+    snapshot: Snapshot,
+    desired: Sequence[Resource],
+    steps: Sequence[Step],
+    options: PlanOptions = _PLAIN,
 ) -> Plan:
     """The plan of these steps: in the order of their references, with the ids that are known, and with what
     concerns all of them said once. Raises ManifestError as :func:`make_plan` does."""
     linked = linked_steps(desired, steps, snapshot)
-    return Plan(snapshot.target, linked, stack=stack, notes=(*_notes(steps), *_unmarked(steps)))
+    notes = (*_notes(steps), *_unmarked(steps))
+    return Plan(snapshot.target, linked, stack=options.stack, notes=notes)
 
 
-def plan_destroy(
-    desired: Sequence[Resource], snapshot: Snapshot, *, stack: str = "", adopt: bool = False
-) -> Plan:
+def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanOptions = _PLAIN) -> Plan:
     """What has to be done to delete what the manifests name, and nothing else.
 
-    ``adopt``: also what nobody's stack owns.
+    What nobody's stack owns only with ``adopt``.
     """
     steps = []
     for resource in desired:
@@ -84,16 +76,15 @@ def plan_destroy(
                 fingerprint=of.fingerprint(live, of.normalise(live)),
                 base=of.normalise(live),
                 protected=resource.lifecycle.prevent_destroy,
-                refusal=foreign(of, resource, live, adopt),
+                refusal=foreign(of, resource, live, options.adopt),
                 notes=of.notes(live),
             )
         steps.append(step)
-    return Plan(
-        snapshot.target, ordered_deletes(desired, steps, snapshot), stack=stack, notes=_unmarked(steps)
-    )
+    ordered = ordered_deletes(desired, steps, snapshot)
+    return Plan(snapshot.target, ordered, stack=options.stack, notes=_unmarked(steps))
 
 
-def make_step(resource: Resource, live: Live | None, *, resend: bool = False, adopt: bool = False) -> Step:
+def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLAIN) -> Step:
     """The step of one resource, complete but for its order. ``live`` is None when it does not exist."""
     of = kind_of(resource.address)
     if of.is_assertion:
@@ -117,12 +108,12 @@ def make_step(resource: Resource, live: Live | None, *, resend: bool = False, ad
         theirs,
         name=resource.address.name,
         ignore=[FieldPath.parse(text) for text in resource.lifecycle.ignore_changes],
-        resend=resend,
+        resend=options.resends(resource.address),
     )
     found.skipped[:0] = taken_out
     if of.renamed is not None and (renaming := of.renamed(resource, live)):
         found.changes.insert(0, renaming)
-    refusal = foreign(of, resource, live, adopt)
+    refusal = foreign(of, resource, live, options.adopt)
     is_taken = False
     if of.owner_change is not None and not refusal and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import assemble, make_step
 from reconciler.engine.snapshot import read_snapshot
-from reconciler.values import Address, Live, Plan, Resource, Snapshot, Step
+from reconciler.values import Live, Plan, Resource, Snapshot, Step
 
 __all__ = ["read_and_plan"]
 
@@ -15,12 +16,10 @@ __all__ = ["read_and_plan"]
 def read_and_plan(
     client: Any,
     desired: Sequence[Resource],
+    options: PlanOptions,
     *,
     target: str,
     taken_at: str,
-    stack: str = "",
-    resend: Collection[Address] | bool = False,
-    adopt: bool = False,
 ) -> tuple[Snapshot, Plan]:
     """What :func:`read_snapshot` and then ``make_plan`` give, in the time of the reading alone.
 
@@ -29,8 +28,7 @@ def read_and_plan(
     steps: list[Step] = []
 
     def seen(resource: Resource, live: Live | None) -> None:
-        again = resend if isinstance(resend, bool) else resource.address in resend
-        steps.append(make_step(resource, live, resend=again, adopt=adopt))
+        steps.append(make_step(resource, live, options))
 
     snapshot = read_snapshot(client, desired, target=target, taken_at=taken_at, seen=seen)
-    return snapshot, assemble(snapshot, desired, steps, stack=stack)
+    return snapshot, assemble(snapshot, desired, steps, options)

@@ -30,6 +30,7 @@ from reconciler.emulator.wire import Handler, Request, Response
 from reconciler.emulator.workspace import Workspace
 from reconciler.engine.apply import Applied, apply
 from reconciler.engine.executor import ExecutionOptions
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.errors import ReconcilerError
@@ -238,7 +239,11 @@ class _World:
     ) -> Applied:
         resources = [resource]
         snapshot = read_snapshot(client, resources, target="t", taken_at="now")
-        plan = plan_destroy(resources, snapshot) if destroy else make_plan(resources, snapshot, resend=resend)
+        plan = (
+            plan_destroy(resources, snapshot)
+            if destroy
+            else make_plan(resources, snapshot, PlanOptions(resend=resend))
+        )
         return apply(
             plan,
             client,

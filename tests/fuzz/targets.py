@@ -27,6 +27,7 @@ from reconciler.client.databricks import DatabricksDeploymentClient
 from reconciler.client.http import HttpSession
 from reconciler.emulator import Request, Workspace
 from reconciler.emulator.faults import parse_fault
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ReconcilerError
@@ -178,7 +179,7 @@ def _plan_against(resource: Resource, raw: Any, grants: Any) -> None:
     try:
         snapshot = read_snapshot(client, [resource], target="t", taken_at="now")
         for resend in (False, True):
-            plan = make_plan([resource], snapshot, resend=resend)
+            plan = make_plan([resource], snapshot, PlanOptions(resend=resend))
             _shown(plan)
         _shown(plan_destroy([resource], snapshot))
         for live in snapshot.resources.values():

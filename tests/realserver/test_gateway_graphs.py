@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.engine.apply import apply
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.seal import SealKey
@@ -170,7 +171,7 @@ def test_apply_leaves_nothing_to_do_and_others_alone(
         def plan(desired: list[Resource]) -> tuple[list[Resource], Plan]:
             ready = list(for_target(server.target, desired, stack="shop", seal_key=_KEY))
             seen = read_snapshot(client, ready, target=server.target, taken_at="")
-            return ready, make_plan(ready, seen, stack="shop")
+            return ready, make_plan(ready, seen, PlanOptions(stack="shop"))
 
         for desired in (first, changed):
             ready, planned = plan(desired)
@@ -186,7 +187,7 @@ def test_apply_leaves_nothing_to_do_and_others_alone(
         assert plan(changed)[1].is_empty
 
         seen = read_snapshot(client, ready, target=server.target, taken_at="", deleting=True)
-        going = plan_destroy(ready, seen, stack="shop")
+        going = plan_destroy(ready, seen, PlanOptions(stack="shop"))
         left = {r.address for r in first} - {r.address for r in changed}
         if not any(step.refusal for step in going.steps):
             assert apply(going, client, ready, taken_at=lambda: "").converged

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli import budget, options
+from reconciler.cli import budget, inputs
 from reconciler.cli.budget import pacer_for, with_budget, with_note
 from reconciler.cli.main import main
 from reconciler.client.pacing import WritePacer
@@ -22,9 +22,9 @@ from tests.unit.cli.test_acting import Write, write
 __all__ = ["write"]
 
 
-def read(target: str, **limits: str) -> options.Input:
+def read(target: str, **limits: str) -> inputs.Input:
     project = Project("s", target, (), Path(), Source("reconciler.yaml", 1), limits=limits)
-    return options.Input(Loaded(()), project, "s", target)
+    return inputs.Input(Loaded(()), project, "s", target)
 
 
 def plan_of(writes: int, deletes: int = 0) -> Plan:

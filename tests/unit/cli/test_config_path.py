@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.inputs import find_config
 from reconciler.cli.main import main
-from reconciler.cli.options import find_config
 from reconciler.errors import UsageError
 from reconciler.manifest import load_project
 from tests.unit.engine.test_file_gateway import PARTS, endpoint

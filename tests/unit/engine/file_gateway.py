@@ -18,6 +18,7 @@ from urllib3.response import HTTPResponse
 from reconciler.client.file_gateway import FileGatewayClient
 from reconciler.engine.apply import Applied, apply
 from reconciler.engine.executor import ExecutionOptions
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.manifest import load
@@ -115,7 +116,7 @@ class Bench:
     def plan(self, manifests: str, *, adopt: bool = False) -> Plan:
         """The plan for these manifests."""
         desired = self.desired(manifests)
-        return make_plan(desired, self.snapshot(desired), stack="shop", adopt=adopt)
+        return make_plan(desired, self.snapshot(desired), PlanOptions(stack="shop", adopt=adopt))
 
     def apply(self, manifests: str, *, plan: Plan | None = None, adopt: bool = False, **how: Any) -> Applied:
         """Plan and apply."""
@@ -124,7 +125,9 @@ class Bench:
     def destroy(self, manifests: str) -> Applied:
         """Delete what they name."""
         desired = self.desired(manifests)
-        return self._carry_out(plan_destroy(desired, self.snapshot(desired), stack="shop"), desired, {})
+        return self._carry_out(
+            plan_destroy(desired, self.snapshot(desired), PlanOptions(stack="shop")), desired, {}
+        )
 
     def _carry_out(self, plan: Plan, desired: tuple[Resource, ...], how: dict[str, Any]) -> Applied:
         return apply(

@@ -13,6 +13,7 @@ from requests import ConnectionError as ConnectionBroke
 from reconciler.emulator.troubled import Troubled
 from reconciler.emulator.wire import Request, Response
 from reconciler.engine.apply import apply
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan
 from reconciler.engine.planning import read_and_plan
 from reconciler.values import Action, StepStatus
@@ -429,10 +430,10 @@ def test_reading_and_planning_side_by_side_gives_the_same_plan(bench: Bench) -> 
     wanted = [endpoint("new"), _full("a", version="2"), endpoint("c", tags={"k": "w"}), endpoint("b")]
 
     snapshot, plan = read_and_plan(
-        bench.client, wanted, target="t", taken_at="2026-01-01T00:00:00Z", stack="s", resend=True
+        bench.client, wanted, PlanOptions(stack="s", resend=True), target="t", taken_at="2026-01-01T00:00:00Z"
     )
 
-    assert plan == make_plan(wanted, snapshot, stack="s", resend=True)
+    assert plan == make_plan(wanted, snapshot, PlanOptions(stack="s", resend=True))
     assert [step.action.value for step in plan.steps] == ["create", "update", "update", "no_op"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan
 from reconciler.values import Address, Lifecycle, Live, Resource, Secret, Snapshot, Source, Step
 
@@ -62,7 +63,7 @@ def _plan(case: dict[str, Any]) -> tuple[Step, tuple[str, ...]]:
         raw = {"name": address.name, "id": "id-1", "creator": "me@example.com", "state": _STATE}
         live[address] = Live(address, {**raw, **(case["live"] or {})}, case.get("permissions"))
     plan = make_plan(
-        [resource], Snapshot("t", "2026-01-01T00:00:00Z", live), resend=case.get("resend", False)
+        [resource], Snapshot("t", "2026-01-01T00:00:00Z", live), PlanOptions(resend=case.get("resend", False))
     )
     return plan.steps[0], plan.notes
 

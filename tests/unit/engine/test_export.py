@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from reconciler.engine.export import Variables, budget_name, file_name
 from reconciler.engine.exporting import Export, export
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.errors import UsageError
@@ -285,7 +286,7 @@ _SET = {
 def _planned(gateway: Gateway, resources: tuple[Resource, ...], **options: Any) -> Plan:
     resources = for_target("mlflow-gateway+http://127.0.0.1", resources, stack="here")
     snapshot = read_snapshot(gateway, resources, target="t", taken_at="2026-01-01T00:00:00Z")
-    return make_plan(resources, snapshot, **options)
+    return make_plan(resources, snapshot, PlanOptions(**options))
 
 
 def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.engine.file_apply import execute_file
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan
 from reconciler.engine.snapshot import snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
@@ -284,7 +285,9 @@ def test_a_stop_leaves_what_was_written_and_the_next_run_goes_on(bench: Bench) -
     assert (outcome.status, outcome.error) == (StepStatus.NOT_WAITED, "stopped while it was awaited")
     assert "name: chat" in bench.file
     bench.gateway.accepts = lambda content: True
-    assert bench.apply(wanted, plan=make_plan(desired, bench.snapshot(desired), stack="shop")).converged
+    assert bench.apply(
+        wanted, plan=make_plan(desired, bench.snapshot(desired), PlanOptions(stack="shop"))
+    ).converged
 
 
 def _never(*arguments: Any) -> Any:

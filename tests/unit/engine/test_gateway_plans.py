@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine.gateway_reader import read_gateway_one
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
 from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapshot_to_json
@@ -35,7 +36,7 @@ def budget(name: str = "b", **more: Any) -> Resource:
 
 def plan(gateway: Gateway, *desired: Resource, adopt: bool = False) -> Plan:
     seen = read_snapshot(gateway, desired, target="t", taken_at="")
-    return make_plan(desired, seen, adopt=adopt)
+    return make_plan(desired, seen, PlanOptions(adopt=adopt))
 
 
 def step(gateway: Gateway, *desired: Resource, at: int = -1, adopt: bool = False) -> Step:

@@ -17,6 +17,7 @@ from referencing import Registry
 from referencing import Resource as Document
 
 from reconciler import schema
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import (
     Moved,
     PlanFile,
@@ -60,13 +61,11 @@ class Desk:
             desired,
             ground,
             host="https://w",
-            stack="shop",
             made_at="2026-01-01T00:00:00Z",
             made_by="reconciler",
             paths=["m.yaml"],
             project=None,
-            resend=False,
-            adopt=False,
+            options=PlanOptions(stack="shop"),
             redactor=self.redactor,
             key=key,
         )

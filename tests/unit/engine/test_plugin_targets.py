@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.apply import Applied, apply
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.errors import ManifestError, PluginFailed, TargetError
@@ -90,7 +91,11 @@ def _deployment(name: str = "fraud", **config: Any) -> Resource:
 def _plan(shelf: Shelf, *wanted: Resource, destroy: bool = False, resend: bool = False) -> Plan:
     fitting = for_target("shelf:/", wanted)
     snapshot = read_snapshot(PluginTarget(shelf, "shelf:/"), fitting, target="shelf:/", taken_at="")
-    return plan_destroy(fitting, snapshot) if destroy else make_plan(fitting, snapshot, resend=resend)
+    return (
+        plan_destroy(fitting, snapshot)
+        if destroy
+        else make_plan(fitting, snapshot, PlanOptions(resend=resend))
+    )
 
 
 def _apply(shelf: Shelf, *wanted: Resource, plan: Plan | None = None, destroy: bool = False) -> Applied:

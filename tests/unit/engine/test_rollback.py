@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from reconciler.engine.journal import Journal, read_run
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import masked_snapshot
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.rollback import Undo, skeletons, undo
@@ -41,7 +42,11 @@ class Recorded:
     ) -> Path:
         """Apply, on record. ``cut``: keep only so many lines of the record."""
         before = self.seen(*desired)
-        plan = plan_destroy(desired, before) if destroy else make_plan(desired, before, resend=resend)
+        plan = (
+            plan_destroy(desired, before)
+            if destroy
+            else make_plan(desired, before, PlanOptions(resend=resend))
+        )
         return self.carry_out(plan, desired, before, cut)
 
     def carry_out(self, plan: Plan, desired: Any, before: Snapshot, cut: int | None = None) -> Path:

@@ -14,6 +14,7 @@ from reconciler.emulator.workspace import Workspace
 from reconciler.engine.apply import Applied, apply
 from reconciler.engine.executor import ExecutionOptions
 from reconciler.engine.journal import Recorder
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.values import Address, Lifecycle, Plan, ProgressEvent, Resource, Source
@@ -82,7 +83,7 @@ class Bench:
         snapshot = read_snapshot(self.client, resources, target="t", taken_at="2026-01-01T00:00:00Z")
         if destroy:
             return plan_destroy(resources, snapshot)
-        return make_plan(resources, snapshot, resend=resend)
+        return make_plan(resources, snapshot, PlanOptions(resend=resend))
 
     def apply(
         self,
