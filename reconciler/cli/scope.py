@@ -11,7 +11,15 @@ import typer
 
 from reconciler.errors import ManifestError, ReconcilerError, UsageError
 
-__all__ = ["AllEnvironments", "Environments", "Exclude", "Scope", "Select", "each_environment"]
+__all__ = [
+    "AllEnvironments",
+    "ChangedSince",
+    "Environments",
+    "Exclude",
+    "Scope",
+    "Select",
+    "each_environment",
+]
 
 Environments = Annotated[
     list[str] | None,
@@ -42,6 +50,16 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="TERM", help="Not these; written like --select.", show_default=False),
 ]
+ChangedSince = Annotated[
+    str | None,
+    typer.Option(
+        "--changed-since",
+        metavar="REV",
+        help="Only what was touched since a git revision: its manifest, an overlay of it, a file that it "
+        "names; all of it when the project file was.",
+        show_default=False,
+    ),
+]
 
 _JOINED: Final = ("text", "json", "markdown", "github")  # answers that can stand one after the other
 _WORST: Final = (1, 3, 2, 0)  # exit codes: an error is worse than a refusal, and that than changes
@@ -49,11 +67,18 @@ _WORST: Final = (1, 3, 2, 0)  # exit codes: an error is worse than a refusal, an
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One environment ("" for none, None for the default one), and terms that select resources."""
+    """One environment ("" for none, None for the default one), and what selects resources: terms, and the git
+    revision since which they were touched ("" for all)."""
 
     environment: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    changed_since: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is left out."""
+        return not (self.select or self.exclude or self.changed_since)
 
     @classmethod
     def of(
@@ -61,6 +86,7 @@ class Scope:
         environments: Sequence[str] | None = None,
         select: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        changed_since: str | None = None,
     ) -> Scope:
         """From a command's options. Raises UsageError when several environments are named."""
         names = list(environments or ())
@@ -69,7 +95,9 @@ class Scope:
                 f"one environment at a time, not {' and '.join(names)}",
                 fix="run the command for each of them",
             )
-        return cls(names[0] if names else None, tuple(select or ()), tuple(exclude or ()))
+        return cls(
+            names[0] if names else None, tuple(select or ()), tuple(exclude or ()), changed_since or ""
+        )
 
 
 def each_environment(*, stops: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
