@@ -82,7 +82,9 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
     from reconciler.targets import connect, describe
 
     read = inputs.load_for(None, None, project, None, scope=scope, allow_unset=True)
-    with contextlib.closing(connect(read.target, pool_size=READ_PARALLELISM)) as client:
+    with contextlib.closing(
+        connect(read.target, pool_size=READ_PARALLELISM, config_path=read.config_path)
+    ) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         seen = read_snapshot(client, read.loaded.resources, target=read.target, taken_at=opt.taken_at())
     sides = []

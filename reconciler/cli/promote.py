@@ -117,7 +117,7 @@ def _converged(read: inputs.Input, taken_at: str) -> None:
     from reconciler.targets import connect, describe
     from reconciler.values import Status
 
-    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+    with connect(read.target, pool_size=READ_PARALLELISM, config_path=read.config_path) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         seen, plan = read_and_plan(

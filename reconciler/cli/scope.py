@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from reconciler.errors import ManifestError, ReconcilerError, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.cli.reports import Gathered
 
 __all__ = [
     "AllEnvironments",
@@ -61,7 +64,6 @@ ChangedSince = Annotated[
     ),
 ]
 
-_JOINED: Final = ("text", "json", "markdown", "github")  # answers that can stand one after the other
 _WORST: Final = (1, 3, 2, 0)  # exit codes: an error is worse than a refusal, and that than changes
 
 
@@ -133,15 +135,10 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
         "out",
         "rebase",
         "receipt",
-        "report",
     ):
         if given.get(option):
             shown = "--" + option.replace("_", "-")
             raise UsageError(f"{shown} is for one environment", fix=f"name one with -e, or leave {shown} out")
-    if str(given.get("output")) not in _JOINED:
-        raise UsageError(
-            f"-o {given.get('output')} is for one environment", fix=f"use -o {', '.join(_JOINED)}"
-        )
     if "-" in (given.get("paths") or ()):
         raise UsageError("the standard input can be read once only", fix="name one environment with -e")
     project = project_of(given.get("project"))
@@ -159,10 +156,24 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
 
 
 def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, Any], stops: bool) -> int:
+    from reconciler.cli.reports import gathering
+
+    with gathering() as gathered:
+        return _gather(command, names, given, stops, gathered)
+
+
+def _gather(
+    command: Callable[..., int],
+    names: Sequence[str],
+    given: dict[str, Any],
+    stops: bool,
+    gathered: Gathered,
+) -> int:
     from reconciler.cli import output
-    from reconciler.cli.reports import report_failure
+    from reconciler.cli.reports import GROWING, report_failure
 
     is_json = str(given.get("output")) == "json"
+    is_growing = str(given.get("output")) in list(map(str, GROWING))
     results: dict[str, dict[str, Any]] = {}
     told: dict[str, str] = {}
     failed = ""
@@ -171,7 +182,8 @@ def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, An
             results[name] = {"exit_code": 1, "not_begun": f"{failed} failed"}
             told[name] = f"not begun: {failed} failed"
             continue
-        if not is_json:
+        gathered.name = name
+        if is_growing and not is_json:
             output.answer(f"{'' if name == names[0] else chr(10)}== environment {name} ==\n")
         with output.collected(is_json) as kept:
             result: dict[str, Any] = {"exit_code": 0}
@@ -188,10 +200,11 @@ def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, An
         told.setdefault(name, kept.summary)
         if result["exit_code"] not in (0, 2):
             failed = name
+    gathered.finish(results)
     if is_json:
         output.answer_report({"environments": results})
     else:
-        output.answer("\n" + _table(results, told))
+        (output.answer if is_growing else output.tell)("\n" + _table(results, told))
     return next(code for code in _WORST if any(r["exit_code"] == code for r in results.values()))
 
 
