@@ -1,4 +1,4 @@
-"""Writes docs/tutorial.md from the acceptance scenario that is it; a test holds the page to it. ``make docs``.
+"""Writes docs/tutorial.md from the acceptance scenario that is it; a test holds them together. ``make docs``.
 
 Comments of the script are the words, its commands the examples, and what these printed stands in output.txt.
 """
