@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.engine.apply import Applied
     from reconciler.engine.journal import Journal, RecordedCall
     from reconciler.engine.safety import Limits
+    from reconciler.engine.snapshot import Prune
     from reconciler.values import Outcome, Plan, Snapshot
 
 __all__ = ["How", "Judged", "act", "exit_code", "limits_of"]
@@ -90,10 +91,17 @@ def limits_of(read: inputs.Input, how: How) -> Limits:
     )
 
 
-def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
+def act(
+    read: inputs.Input,
+    planned: Planned,
+    how: How,
+    *,
+    deleting: bool = False,
+    prune: Prune | None = None,
+) -> int:
     """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code.
 
-    ``deleting``: the plan may delete, and who uses what is read too.
+    ``deleting``: the plan may delete, and who uses what is read too. ``prune``: what else is read.
     """
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
@@ -130,6 +138,7 @@ def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = Fals
                 target=read.target,
                 taken_at=opt.taken_at(),
                 deleting=deleting,
+                prune=prune,
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)

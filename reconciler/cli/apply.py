@@ -49,6 +49,7 @@ def apply(
     ] = False,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -86,8 +87,8 @@ def apply(
     scope = opt.Scope.of(environment, select, exclude)
     if is_plan_file(paths):
         assert paths is not None
-        if resend_secrets or adopt:
-            flag = "--resend-secrets" if resend_secrets else "--adopt"
+        if resend_secrets or adopt or prune:
+            flag = "--resend-secrets" if resend_secrets else "--adopt" if adopt else "--prune"
             raise UsageError(
                 f"{flag} has no place beside a plan file",
                 fix="give it to plan --out, where it can be reviewed",
@@ -111,14 +112,14 @@ def apply(
         makes_key=True,
         config_path=config_path,
     )
-    options = read.plan_options(resend_secrets, adopt=adopt)
+    options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import make_plan
 
         return make_plan(read.loaded.resources, snapshot, options)
 
-    return act(read, planned, how)
+    return act(read, planned, how, prune=read.prune(options))
 
 
 def destroy(

@@ -64,6 +64,7 @@ def plan(
     write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
@@ -101,7 +102,8 @@ def plan(
             is_told=True,
             config_path=config_path,
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
+        _check_replayed(read, options, seen, snapshot)
     else:
         read = inputs.load_for(
             target,
@@ -114,7 +116,7 @@ def plan(
             makes_key=out is not None,
             config_path=config_path,
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     def again(seen: Snapshot) -> Plan:
         return make_plan(read.loaded.resources, seen, options)
@@ -200,11 +202,31 @@ def _live(
         if check_models:
             inputs.check_models(read)
         seen, made = read_and_plan(
-            client, read.loaded.resources, options, target=read.target, taken_at=opt.taken_at()
+            client,
+            read.loaded.resources,
+            options,
+            target=read.target,
+            taken_at=opt.taken_at(),
+            prune=read.prune(options),
         )
         pacer = pacer_for(read, write_limit)
         recalled(pacer, home(read) / "runs", client)
         return seen, with_note(made, pacer), getattr(client, "host", "") or ""
+
+
+def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, file: str) -> None:
+    """Raises UsageError when the snapshot does not hold what a prune would delete."""
+    from reconciler.engine.ownership import undeclared
+
+    if not options.prune:
+        return
+    for address in undeclared(read.loaded.resources, seen, options.stack):
+        if address not in seen.resources:
+            raise UsageError(
+                f"the snapshot does not hold {address}, which --prune would delete",
+                where=file,
+                fix="save it with --prune too",
+            )
 
 
 def _replayed(file: str) -> Snapshot:

@@ -212,6 +212,8 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         found.problem.where = path
         raise found.problem
     read = _input(found, given)
+    if file.options.prune:
+        read.check_prune()
 
     def again(snapshot: Snapshot) -> Plan:
         return make_plan(read.loaded.resources, snapshot, replace(file.options, stack=read.stack))
@@ -225,7 +227,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
 
-    return act(read, planned, how)
+    return act(read, planned, how, prune=read.prune(file.options))
 
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:

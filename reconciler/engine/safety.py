@@ -181,6 +181,12 @@ _SERVING = ("Endpoint", "Deployment", "GatewayEndpoint")
 def replacements(plan: Plan) -> RefusedError | None:
     """Why replacements of what serves need somebody's word; None when the plan has none."""
     replaced = [s for s in plan.steps if s.action is Action.REPLACE and s.address.kind in _SERVING]
+    if moved := [step for step in plan.steps if step.moved_to is not None]:
+        return RefusedError(
+            "\n".join(f"{s.address} would be deleted once {s.moved_to} is live" for s in moved),
+            why="the API cannot rename an endpoint: who still calls the old name gets errors from then on",
+            fix="if that is meant, --allow-replace allows it",
+        )
     if not replaced:
         return None
     forced = sorted({str(c.path) for step in replaced for c in step.changes if c.forces_replace})
