@@ -427,6 +427,11 @@ class Resource:
     kept_in: str = ""
     positions: Mapping[tuple[str | int, ...], Source] = field(default_factory=dict)
 
+    @property
+    def place(self) -> Source | None:
+        """Where it is declared; None for what no manifest declares."""
+        return self.source if self.source.file else None
+
     def source_of(self, path: Iterable[str | int]) -> Source:
         """Where a field of the spec stands: the nearest known place at or above ``path``."""
         parts = tuple(path)

@@ -77,17 +77,20 @@ Planned = Callable[["Snapshot", Any], "Plan | Judged"]
 def limits_of(read: inputs.Input, how: How) -> Limits:
     """The limits: the command line's, else the project file's, else the defaults.
 
-    A destroy deletes everything because that is what it is for: only the command line limits it.
+    A destroy deletes everything because that is what it is for: only the command line limits it. So it is
+    with adopt and release, which name what they are about.
     """
     from reconciler.engine.safety import DEFAULTS, UNLIMITED, Limit, Limits
 
-    written = read.limits if how.command != "destroy" else {}
-    base = UNLIMITED if how.command == "destroy" else DEFAULTS
+    is_free = how.command in ("destroy", "adopt", "release")
+    written = {} if is_free else read.limits
+    base = UNLIMITED if is_free else DEFAULTS
     deletes = how.max_deletes or written.get("max_deletes")
     changes = how.max_changes or written.get("max_changes")
     return Limits(
         Limit.parse(deletes, "--max-deletes") if deletes else base.deletes,
         Limit.parse(changes, "--max-changes") if changes else base.changes,
+        is_asked=how.max_deletes is not None,
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "read_ahead",
     "variables_of",
     "where",
+    "without_manifests",
 ]
 
 _AHEAD_POOL: Final = 8  # connections; a gateway's plan reads a handful of lists
@@ -265,6 +266,26 @@ def load_for(
         raise
     loaded = replace(read.loaded, resources=fitting)
     return replace(read, loaded=loaded, target=target, config_path=config)
+
+
+def without_manifests(
+    target_option: str | None, project_file: str | None, stack: str | None, scope: Scope
+) -> Input:
+    """Target and stack for a command that needs no manifest; its resources are empty."""
+    from reconciler.manifest.document import Loaded
+
+    project = _project(project_file)
+    environment = _environment(project, scope)
+    target = find_target(target_option, project, environment)
+    stacks = (stack, environment.stack if environment else "", project.stack if project else "")
+    return Input(
+        Loaded(()),
+        project,
+        next(filter(None, stacks), ""),
+        target,
+        environment=environment.name if environment else "",
+        scope=scope,
+    )
 
 
 def read_ahead(

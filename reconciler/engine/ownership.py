@@ -59,7 +59,7 @@ def beyond(
         if (live := snapshot.resources.get(address)) is not None:
             step = deletion(stand_in(address, options.stack), live, options)
             why = f"no longer declared; it carries the marker of stack {options.stack}"
-            yield replace(step, source=None, is_undeclared=True, notes=(why, *step.notes))
+            yield replace(step, is_undeclared=True, notes=(why, *step.notes))
 
 
 def deletion(resource: Resource, live: Live, options: PlanOptions) -> Step:
@@ -73,7 +73,7 @@ def deletion(resource: Resource, live: Live, options: PlanOptions) -> Step:
         calls=of.calls(resource, live, Action.DELETE, ()),
         notice=of.notice(Action.DELETE, ()),
         notes=of.notes(live),
-        source=resource.source,
+        source=resource.place,
         fingerprint=of.fingerprint(live, shape),
         base=shape,
         protected=resource.lifecycle.prevent_destroy or of.is_protected(live),
@@ -138,8 +138,9 @@ def ownership_notes(desired: Sequence[Resource], snapshot: Snapshot, options: Pl
     if not left:
         return ()
     named = ", ".join(map(str, left[:_NAMED])) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
-    verb = "is" if len(left) == 1 else "are"
-    return (f"{len(left)} owned by stack {options.stack} {verb} not declared: {named}; --prune deletes them",)
+    verb, them = ("is", "it") if len(left) == 1 else ("are", "them")
+    whose = f"owned by stack {options.stack}"
+    return (f"{len(left)} {whose} {verb} not declared: {named}; --prune deletes {them}",)
 
 
 def moved_notes(resource: Resource, lives: Mapping[Address, Live]) -> tuple[str, ...]:

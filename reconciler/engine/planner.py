@@ -77,7 +77,7 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanO
         if live is not None and not kind_of(resource.address).is_assertion:
             steps.append(deletion(resource, live, options))
         else:
-            steps.append(Step(resource.address, Action.NO_OP, source=resource.source, notice="nothing"))
+            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing"))
     ordered = ordered_deletes(desired, steps, snapshot)
     return Plan(snapshot.target, ordered, stack=options.stack, notes=_unmarked(steps))
 
@@ -138,7 +138,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
             *(f"{s.path} {s.detail}" for s in found.skipped if s.reason is Reason.UNKNOWN and s.detail),
             *((_left_alone(refusal),) if refusal and not writes else ()),
         ),
-        source=resource.source,
+        source=resource.place,
         # Only a step that writes is ever held against them.
         fingerprint=of.fingerprint(live, shape) if writes else "",
         base=shape if writes else None,
@@ -193,8 +193,8 @@ def _with_sources(
     resource: Resource, desired: Mapping[str, Any], changes: Sequence[FieldChange]
 ) -> tuple[FieldChange, ...]:
     """The changes, each with the place in the manifest that wants it."""
-    if not changes:
-        return ()
+    if not changes or resource.place is None:
+        return tuple(changes)
     of = kind_of(resource.address)
     places = canonical_sources(of.fields, resource.spec, resource.positions)
     located = replace(resource, positions=places)
