@@ -16,6 +16,7 @@ from reconciler.cli import (
     apply,
     auth,
     diff,
+    drift,
     emulator,
     export,
     fmt,
@@ -55,6 +56,7 @@ app.command(name="render")(render.render)
 app.command(name="diff")(diff.diff)
 app.command(name="fmt")(fmt.fmt)
 app.command(name="plan")(plan.plan)
+app.command(name="drift")(drift.drift)
 app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
