@@ -126,7 +126,7 @@ def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = Fals
         with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
             snapshot = read_snapshot(
                 client,
-                read.loaded.resources,
+                read.resources,
                 target=read.target,
                 taken_at=opt.taken_at(),
                 deleting=deleting,
@@ -219,7 +219,7 @@ def _carry_out(
             applied = carry_out(
                 judged.plan,
                 client,
-                read.loaded.resources,
+                read.resources,
                 taken_at=opt.taken_at,
                 options=options,
                 progress=with_budget(progress, pacer),

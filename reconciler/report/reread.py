@@ -68,6 +68,7 @@ def _step(step: Mapping[str, Any]) -> Step:
         source=_place(step["source"]),
         fingerprint=str(step["fingerprint"]),
         protected=bool(step["protected"]),
+        refusal=str(step.get("refusal", "")),
     )
 
 
@@ -81,6 +82,8 @@ def _change(change: Mapping[str, Any]) -> FieldChange:
         forces_replace=bool(change["forces_replace"]),
         why=str(change["why"]),
         source=_place(change["source"]),
+        cause=str(change.get("cause", "")),
+        set_by=str(change.get("set_by", "")),
     )
 
 
