@@ -1,4 +1,4 @@
-"""What a check of drift is held against: the start of a process, and LIST by the same client; nothing else."""
+"""What a check of drift is held against: the start of a process, and LIST by the same client."""
 
 from __future__ import annotations
 

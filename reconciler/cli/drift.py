@@ -306,7 +306,8 @@ class Check:
             for step in sieved.steps
             if (kind := kind_of_drift(step))
         )
-        everything = Cache(cache.salt, kept(cache, held, listed), after)
+        looked = {step.address for step in plan.steps}
+        everything = Cache(cache.salt, kept(cache, held, looked, listed), after)
         trouble = save_cache(path, everything, target=read.target, program=this, redactor=everything_known())
         if trouble:
             tell(f"warning: what this check saw cannot be kept: {trouble}")

@@ -105,10 +105,9 @@ def _spelt(fields: schema.Field, path: FieldPath) -> FieldPath | None:
             return None
         if isinstance(part, str) and here.items is not None and not here.properties and here.extra is None:
             return None  # a name below a list is a field of its items: [*] stands between
-        name = here.aliases.get(part, part) if isinstance(part, str) else part
-        parts.append(name)
-        below = here.at(name.text if isinstance(name, ItemKey) else name)
-        if isinstance(name, ItemKey) and name.text == "*" and below is None and here.properties:
+        parts.append(here.aliases.get(part, part) if isinstance(part, str) else part)
+        below = here.at(part.text if isinstance(part, ItemKey) else part)
+        if part == ItemKey("*") and below is None and here.properties:
             return FieldPath((*parts, *path[len(parts) :]))  # any of its fields: nothing to check further
         here = below
     return FieldPath(parts) if here is not None else None

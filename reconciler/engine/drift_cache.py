@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -188,11 +188,12 @@ def _moment(text: Any, now: str) -> str:
     return str(text) if text and age(str(text), now) is not None else ""
 
 
-def kept(cache: Cache, held: Mapping[Address, Held], listed: Iterable[Address]) -> Mapping[Address, Held]:
-    """What stays: ``held``, and of endpoints that were not asked for what was there and is still listed."""
-    there = set(listed)
-    others = {a: one for a, one in cache.held.items() if a in there and a not in held}
-    return {**others, **held}
+def kept(
+    cache: Cache, held: Mapping[Address, Held], looked: Collection[Address], listed: Iterable[Address]
+) -> Mapping[Address, Held]:
+    """What stays: ``held``, and of endpoints that were not ``looked`` at those that are still listed."""
+    there = set(listed).difference(looked)
+    return {**{a: one for a, one in cache.held.items() if a in there}, **held}
 
 
 def sighted(
