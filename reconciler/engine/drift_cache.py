@@ -59,7 +59,7 @@ class Sighting:
     """What checks saw of one resource. ``clean_at``: the last one that found it as declared, "" for never.
 
     ``fields``: path of what is drifted → the first check that saw it so ("" as path: all of it). ``id``: the
-    server's id when it was last there.
+    server's id when it was last as declared, else when it was first seen.
     """
 
     clean_at: str = ""
@@ -210,5 +210,5 @@ def sighted(
     for address, paths in drifted.items():
         before = seen.get(address, Sighting())
         fields = {path: before.fields.get(path) or now for path in paths}
-        after[address] = replace(before, fields=fields, id=ids.get(address, before.id))
+        after[address] = replace(before, fields=fields, id=before.id or ids.get(address, ""))
     return after

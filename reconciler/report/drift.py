@@ -136,14 +136,14 @@ def _closing(drift: Drift, pen: Pen, verbose: bool) -> list[str]:
     return lines
 
 
-def _sentences(drift: Drift) -> list[str]:
-    """What is as declared, ignored, and not looked at."""
+def _sentences(drift: Drift, *, unseen: bool = True) -> list[str]:
+    """What is as declared, ignored, and (``unseen``) not looked at."""
     still = [s for s in drift.plan.steps if not kind_of_drift(s) and s.address not in drift.put_aside]
     told = [as_declared(still)] if still else []
     if not drift.plan.steps:
         told.append("Nothing is declared.")
     told += _ignored(drift)
-    told += [_unseen(one) for one in drift.unseen]
+    told += [_unseen(one) for one in drift.unseen] if unseen else []
     if any(one.step.changes for one in drift.drifted if one.kind != "create"):
         told.append("Values stand as live → declared; + is declared and not live, − the other way round.")
     if drift.reading.mode == "fast":
@@ -280,6 +280,7 @@ def page_of_drift(drift: Drift, *, known: Redactor | None = None) -> Page:
     aside = {ink.text(str(address)) for address in drift.put_aside}
     level = max((item.level for item in items), default=Level.QUIET)
     totals = totals_line(drift.plan.steps, verbose=True)
+    unseen = tuple(ink.text(_unseen(one)) for one in drift.unseen)
     return replace(
         page,
         headline=headline(drift),
@@ -287,8 +288,9 @@ def page_of_drift(drift: Drift, *, known: Redactor | None = None) -> Page:
         items=items,
         quiet=tuple(_ignored_item(i) if i.address in aside else i for i in quiet),
         counts=_counts(drift),
-        notes=tuple(ink.text(note, "\n") for note in [*drift.plan.notes, *_step_notes(drift)]),
-        closing=tuple(ink.text(one) for one in [*_sentences(drift), totals] if one),
+        notes=(*unseen, *(ink.text(note, "\n") for note in [*drift.plan.notes, *_step_notes(drift)])),
+        closing=tuple(ink.text(one) for one in [*_sentences(drift, unseen=False), totals] if one),
+        unseen=unseen,
     )
 
 

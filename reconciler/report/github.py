@@ -27,6 +27,9 @@ def github(pages: Page | Sequence[Page]) -> str:
     lines = []
     for level, command in _COMMANDS.items():
         found = [line for item, page in items if item.level is level for line in _lines(command, item, page)]
+        if level is Level.NOTICE:
+            told = [_command(command, "", 0, 0, page.title, text) for page in pages for text in page.unseen]
+            found = [*told, *found]
         if len(found) > _MOST:
             rest = len(found) - _MOST + 1
             found = [*found[: _MOST - 1], f"::{command} title=reconciler::{rest:,} more: see the full report"]

@@ -68,12 +68,21 @@ def _run(page: Page) -> dict[str, Any]:
         },
         "automationDetails": {"id": f"reconciler/{page.purpose}/{category}".rstrip("/") + "/"},
         "columnKind": "unicodeCodePoints",
+        **_invocation(page),
         "results": results[:_MOST],
         "properties": {
             "headline": page.headline,
             "results_left_out": max(len(results) - _MOST, 0),
         },
     }
+
+
+def _invocation(page: Page) -> dict[str, Any]:
+    """What the run did not look at: else its silence would mean that all is well there."""
+    if not page.unseen:
+        return {}
+    told = [{"level": "note", "message": {"text": _plain(text)}} for text in page.unseen]
+    return {"invocations": [{"executionSuccessful": True, "toolExecutionNotifications": told}]}
 
 
 def _described(rule: str, page: Page) -> str:
