@@ -82,7 +82,7 @@ class Limits:
 
 
 DEFAULTS = Limits(deletes=Limit(percent=30), changes=Limit(percent=50))
-UNLIMITED = Limits()
+UNLIMITED = Limits(is_asked=True)
 
 
 def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
