@@ -137,7 +137,7 @@ def act(
         with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
             snapshot = read_snapshot(
                 client,
-                read.loaded.resources,
+                read.resources,
                 target=read.target,
                 taken_at=opt.taken_at(),
                 deleting=deleting,
@@ -231,7 +231,7 @@ def _carry_out(
             applied = carry_out(
                 judged.plan,
                 client,
-                read.loaded.resources,
+                read.resources,
                 taken_at=opt.taken_at,
                 options=options,
                 progress=with_budget(progress, pacer),

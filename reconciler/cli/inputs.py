@@ -14,8 +14,9 @@ from reconciler.errors import ReconcilerError, UsageError, UserError
 from reconciler.targets import HOW_TO_TRY, connect, family, for_target, prunable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from reconciler.cli.since import Base
     from reconciler.engine.options import PlanOptions
     from reconciler.engine.snapshot import Prune
     from reconciler.manifest.document import Loaded
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from reconciler.manifest.project import Project
     from reconciler.manifest.substitute import Variable
     from reconciler.seal import SealKey
-    from reconciler.values import Resource
+    from reconciler.values import Plan, Resource, Snapshot
 
 __all__ = [
     "Input",
@@ -44,7 +45,11 @@ _AHEAD_POOL: Final = 8  # connections; a gateway's plan reads a handful of lists
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a command works on."""
+    """What a command works on.
+
+    ``base``: what was declared at a git revision, None when nobody asked; ``gone``: of that, what is declared
+    no more.
+    """
 
     loaded: Loaded
     project: Project | None
@@ -54,6 +59,32 @@ class Input:
     environment: str = ""
     scope: Scope = field(default_factory=Scope)
     paths: tuple[str, ...] = ()
+    base: Base | None = None
+    gone: tuple[Resource, ...] = ()
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """All that is to be read and held against the live side."""
+        return (*self.loaded.resources, *self.gone)
+
+    def plan(self, snapshot: Snapshot, options: PlanOptions) -> Plan:
+        """The plan of these manifests. Raises ManifestError as ``make_plan`` does."""
+        from reconciler.engine.planner import make_plan
+
+        if self.base is None:
+            return make_plan(self.loaded.resources, snapshot, options)
+        from reconciler.engine.three_way import plan_since
+
+        return plan_since(
+            self.loaded.resources,
+            self.base.resources,
+            self.gone,
+            snapshot,
+            options,
+            since=self.base.name,
+            set_by=self.base.set_by,
+            removed_by=self.base.removed_by,
+        )
 
     @property
     def aside(self) -> str:
@@ -71,8 +102,9 @@ class Input:
     @property
     def part(self) -> str:
         """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
-        if self.scope.select or self.scope.exclude:
-            return "--select" if self.scope.select else "--exclude"
+        if not self.scope.is_whole:
+            scope = self.scope
+            return "--select" if scope.select else "--exclude" if scope.exclude else "--changed-since"
         named = list(self.project.manifests) if self.project else []
         if not named and Path("manifests").is_dir():
             named = ["manifests"]
@@ -179,8 +211,8 @@ def load(
         keep_documents=keep_documents,
     )
     know(loaded.secrets)
-    if scope.select or scope.exclude:
-        loaded = _selected(loaded, scope)
+    if not scope.is_whole:
+        loaded = _selected(loaded, scope, project)
     stacks = (stack, environment.stack if environment else "", project.stack if project else "")
     return Input(
         loaded,
@@ -206,10 +238,8 @@ def _sharing(project: Project, chosen: str, stack: str) -> tuple[str, ...]:
     return found if len(found) > 1 else ()
 
 
-def _selected(loaded: Loaded, scope: Scope) -> Loaded:
-    from reconciler.manifest.selection import select
-
-    chosen = select(loaded.resources, scope.select, scope.exclude)
+def _selected(loaded: Loaded, scope: Scope, project: Project | None) -> Loaded:
+    chosen = _chosen(loaded.resources, scope, project)
     kept = {id(resource) for resource in chosen}
     documents = tuple(
         document
@@ -217,6 +247,21 @@ def _selected(loaded: Loaded, scope: Scope) -> Loaded:
         if id(resource) in kept
     )
     return replace(loaded, resources=chosen, documents=documents)
+
+
+def _chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
+    """What a scope selects. Raises UsageError for terms that fit nothing."""
+    from reconciler.manifest.selection import select
+
+    chosen = select(resources, scope.select, scope.exclude)
+    if scope.changed_since:
+        from reconciler.cli.since import touched
+
+        kept = touched(chosen, project, scope.changed_since)
+        chosen = tuple(resource for at, resource in enumerate(chosen) if at in kept)
+        if not chosen:
+            tell(f"note: nothing was touched since {scope.changed_since}")
+    return chosen
 
 
 def load_for(
@@ -232,13 +277,16 @@ def load_for(
     is_told: bool = False,
     config_path: str | None = None,
     keep_documents: bool = False,
+    since: str = "",
 ) -> Input:
     """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
     be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
-    is none. ``is_told``: the target has been named already.
+    is none. ``is_told``: the target has been named already. ``since``: a git revision to compare with.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
+    if since and "-" in (paths or ()):
+        raise UsageError("--since does not go with manifests from the standard input", fix="name their files")
     project = _project(project_file)
     environment = _environment(project, scope)
     target = find_target(target_option, project, environment)
@@ -250,16 +298,22 @@ def load_for(
             paths,
             project_file,
             stack,
-            scope=scope,
+            # What was taken away since is selected like what is there.
+            scope=Scope(scope.environment) if since else scope,
             allow_unset=allow_unset,
             allow_commands=allow_commands,
             needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
         key = None if config else _seal_key(read.loaded.resources, makes_key)
-        fitting = for_target(
-            target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config
-        )
+
+        def fit(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+            return for_target(target, resources, stack=read.stack, seal_key=key, config_path=config)
+
+        fitting = fit(read.loaded.resources)
+        if since:
+            read = _since(replace(read, scope=scope), fitting, since, paths or (), fit)
+            fitting = read.loaded.resources
     except UserError:
         if not is_told:
             tell(f"target: {target}")
@@ -285,6 +339,31 @@ def without_manifests(
         target,
         environment=environment.name if environment else "",
         scope=scope,
+    )
+
+
+def _since(
+    read: Input,
+    declared: tuple[Resource, ...],
+    revision: str,
+    paths: Sequence[str],
+    fit: Callable[[tuple[Resource, ...]], tuple[Resource, ...]],
+) -> Input:
+    """With what was declared at a revision, and what is gone since: a section as one that is cleared."""
+    from reconciler.cli.since import base_of
+    from reconciler.engine.three_way import removed, with_removed_sections
+
+    base = base_of(revision, paths, read.project, read.scope, fit)
+    gone = removed(declared, base.resources)
+    everything = (*with_removed_sections(declared, base.resources), *gone)
+    if not read.scope.is_whole:
+        everything = _chosen(everything, read.scope, read.project)
+    away = {resource.address for resource in gone}
+    return replace(
+        read,
+        loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
+        base=base,
+        gone=tuple(r for r in everything if r.address in away),
     )
 
 

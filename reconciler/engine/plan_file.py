@@ -45,7 +45,7 @@ class PlanFile:
 
     ``options``: what was asked of the plan. ``salt``: of the digests that stand for what may be secret.
     ``digest``: of the whole file. ``environment``: "" for none; ``select``, ``exclude``: terms, as the
-    command line had them.
+    command line had them; ``changed_since``, ``since``: git commits, "" for none.
     """
 
     made_at: str
@@ -64,6 +64,8 @@ class PlanFile:
     environment: str = ""
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    changed_since: str = ""
+    since: str = ""
 
     @property
     def steps(self) -> Mapping[str, Mapping[str, Any]]:
@@ -117,6 +119,8 @@ def plan_file_json(
     environment: str = "",
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    changed_since: str = "",
+    since: str = "",
     key: str = "",
 ) -> dict[str, Any]:
     """The file's content, sealed.
@@ -137,6 +141,8 @@ def plan_file_json(
             "environment": environment,
             "select": list(select),
             "exclude": list(exclude),
+            "changed_since": changed_since,
+            "since": since,
         },
         **options.to_json(),
         "meaning": digest_of(meant),
@@ -211,6 +217,8 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             environment=_text(manifests.get("environment", "")),
             select=tuple(_text(term) for term in _list(manifests.get("select", []))),
             exclude=tuple(_text(term) for term in _list(manifests.get("exclude", []))),
+            changed_since=_text(manifests.get("changed_since", "")),
+            since=_text(manifests.get("since", "")),
         )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UsageError(

@@ -130,6 +130,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _change(change: FieldChange, step: Step, redactor: Redactor) -> dict[str, Any]:
     before, after = shown(change, step.address.kind)
+    asked = {"cause": change.cause, "set_by": redactor.text(change.set_by)} if change.cause else {}
     return {
         "path": str(change.path),
         "before": redactor.value(before),
@@ -139,6 +140,7 @@ def _change(change: FieldChange, step: Step, redactor: Redactor) -> dict[str, An
         "forces_replace": change.forces_replace,
         "why": redactor.text(change.why),
         "source": _place(change.source),
+        **asked,
     }
 
 

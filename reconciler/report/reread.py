@@ -85,6 +85,8 @@ def _change(change: Mapping[str, Any]) -> FieldChange:
         forces_replace=bool(change["forces_replace"]),
         why=str(change["why"]),
         source=_place(change["source"]),
+        cause=str(change.get("cause", "")),
+        set_by=str(change.get("set_by", "")),
     )
 
 

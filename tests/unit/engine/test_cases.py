@@ -1,7 +1,8 @@
 """The planner as data: a spec and a live side in, changes and calls out. One document of cases/*.yaml each.
 
 ``spec``, ``lifecycle``, ``live`` (a GET answer; left out: no such endpoint), ``permissions`` (its answer),
-``resend``, ``stack``, ``adopt``; then what is expected: ``action``, ``changes`` (path → [before, after], all of them), ``words``
+``resend``, ``stack``, ``adopt``; then what is
+expected: ``action``, ``changes`` (path → [before, after], all of them), ``words``
 (path → text), ``calls`` (all, as "METHOD path" → body, in order), ``skipped`` (path → reason; at least
 these), ``notes``, ``forced_by`` (paths), ``compared``, ``refusal`` (parts of it; left out: none),
 ``protected``.

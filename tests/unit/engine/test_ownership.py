@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from typing import Any
@@ -406,10 +407,8 @@ def test_a_kill_between_two_calls_costs_nothing_but_a_second_run(
         return response
 
     bench.wire.before, bench.wire.after = before, after
-    try:
+    with contextlib.suppress(Killed):
         applied(bench, planned(bench, *declared, options=options), *declared, parallelism=1)
-    except Killed:
-        pass
     bench.wire.before, bench.wire.after = lambda request: None, lambda request, response: response
     bench.settle()
     assert applied(bench, planned(bench, *declared, options=options), *declared).converged
