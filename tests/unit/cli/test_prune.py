@@ -1,4 +1,4 @@
-"""Ownership at the command line: prune and what forbids it, adopt and release, kept plans, rollback, reports."""
+"""Ownership at the command line: prune, adopt, release, kept plans, rollback, reports."""
 
 from __future__ import annotations
 
