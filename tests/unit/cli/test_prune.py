@@ -157,12 +157,19 @@ def test_prune_of_everything_must_be_counted(shop: Shop) -> None:
     path = shop.write("one")
     shop.apply()
     path.unlink()
-    shop.write("new")
-    shop.run("plan", "--prune")  # something is declared: the usual limits hold
-    (shop.folder / "manifests" / "new.yaml").unlink()
+    new = shop.write("new")
+    _, err = shop.run("plan", "--prune")
+    assert "an apply of this plan is refused" in err
+    _, err = shop.apply("--prune", expect=3)
+    assert "all that stack shop owns would be deleted: Endpoint/one" in err
+    assert "--max-deletes 1 allows it" in err
+    new.unlink()
     for words in ([], ["--max-deletes", "1"]):
         shop.apply("--prune", *words, expect=1)  # no manifest at all is an error before anything else
     assert list(shop.live()) == ["one"]
+    shop.write("new")
+    shop.apply("--prune", "--max-deletes", "1")
+    assert list(shop.live()) == ["new"]
 
 
 def test_a_kept_plan_prunes_what_was_reviewed_and_nothing_since(left_over: Shop) -> None:

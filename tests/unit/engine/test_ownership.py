@@ -145,10 +145,12 @@ def test_an_empty_set_of_manifests_prunes_only_what_was_counted() -> None:
     for limits in (DEFAULTS, Limits(deletes=Limit(number=9))):
         refused = over_limits(plan, limits)
         assert refused is not None
-        assert "nothing is declared, and all 2 that stack shop owns" in str(refused)
+        assert "nothing that is live is declared: all that stack shop owns" in str(refused)
         assert "--max-deletes 2" in refused.fix
     assert over_limits(plan, Limits(deletes=Limit(number=2), is_asked=True)) is None
     assert over_limits(plan, UNLIMITED) is None
+    renamed = planned(bench, ours("c"), options=_PRUNE)
+    assert over_limits(renamed, DEFAULTS) is not None, "what is new makes no difference"
     too_few = over_limits(plan, Limits(deletes=Limit(number=1), is_asked=True))
     assert too_few is not None
 
