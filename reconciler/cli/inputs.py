@@ -34,6 +34,7 @@ __all__ = [
     "load_for",
     "project_of",
     "read_ahead",
+    "seal_key",
     "variables_of",
     "where",
 ]
@@ -236,7 +237,7 @@ def load_for(
             needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
-        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        key = None if config else seal_key(read.loaded.resources, makes_key)
 
         def fit(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
             return for_target(target, resources, stack=read.stack, seal_key=key, config_path=config)
@@ -302,7 +303,7 @@ def read_ahead(
     return client
 
 
-def _seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
+def seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
     """The key for fingerprints, when something needs one."""
     if not any(resource.address.kind == "GatewaySecret" for resource in resources):
         return None
