@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.engine.filling import Filler
+from reconciler.kinds import references
 from reconciler.kinds.file_endpoint import HIDDEN
-from reconciler.values import MASK, STACK_TAG, FieldPath, Masked
+from reconciler.values import MASK, STACK_TAG, FieldPath, Masked, Resource, Snapshot
 
-__all__ = ["deployment_spec", "file_spec"]
+__all__ = ["deployment_spec", "file_spec", "standing"]
 
 _TOP = ("model_uri", "flavor")
 _UNTOLD = "its target does not tell config.{}: the old value is lost"
@@ -88,6 +89,27 @@ def deployment_spec(
     is_something = any(name in spec for name in (*_TOP, "config"))
     restored = changed is None or any(name in spec for name in _TOP) or bool(keys & set(config))
     return (spec if is_something and restored else None), lost
+
+
+def standing(
+    restored: Sequence[Resource], deleted: Sequence[Resource], live: Snapshot
+) -> tuple[tuple[Resource, ...], list[str]]:
+    """Those that name nothing but what is live or comes back, too; and a sentence on each of the others."""
+    kept = list(restored)
+    notes: list[str] = []
+    there = {address for address, live_id in live.ids.items() if live_id} | {*live.resources}
+    there -= {resource.address for resource in deleted}
+    while True:
+        known = there | {resource.address for resource in kept}
+        lost = {r.address: [o.address for o in references(r) if o.address not in known] for r in kept}
+        lost = {address: missing for address, missing in lost.items() if missing}
+        if not lost:
+            return tuple(kept), notes
+        for address, missing in lost.items():
+            notes.append(
+                f"{address} cannot be undone: it needs {', '.join(map(str, missing))}, which is gone"
+            )
+        kept = [resource for resource in kept if resource.address not in lost]
 
 
 def _plain(key: str, side: Mapping[str, Any], now: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:

@@ -16,10 +16,10 @@ from typing import Any
 from reconciler.engine.filling import Filler, main_spellings, missing
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import RecordedCall, RecordedRun
-from reconciler.engine.redeploying import deployment_spec, file_spec
+from reconciler.engine.redeploying import deployment_spec, file_spec, standing
 from reconciler.engine.snapshot import snapshot_from_json
 from reconciler.errors import UsageError
-from reconciler.kinds import kind_of, references
+from reconciler.kinds import kind_of, marks
 from reconciler.kinds.file_parts import DIALECT
 from reconciler.schema import Field
 from reconciler.values import (
@@ -32,9 +32,10 @@ from reconciler.values import (
     Resource,
     Snapshot,
     Source,
+    Step,
 )
 
-__all__ = ["Undo", "skeletons", "undo"]
+__all__ = ["Undo", "moved_back", "skeletons", "undo"]
 
 _UNREADABLE = (Reason.WRITE_ONLY, Reason.NOT_ECHOED)
 _STAYS = {
@@ -142,28 +143,21 @@ def undo(
             (*undone.deleted, *found.deleted),
             (*undone.notes, *notes),
         )
-    return _standing(undone, live)
+    restored, notes = standing(undone.restored, undone.deleted, live)
+    return replace(undone, restored=restored, notes=(*undone.notes, *notes))
 
 
-def _standing(undone: Undo, live: Snapshot) -> Undo:
-    """Without what names something that is neither live nor coming back: it would stand on nothing."""
-    restored, notes = list(undone.restored), list(undone.notes)
-    going = {resource.address for resource in undone.deleted}
-    there = {a for a, live_id in live.ids.items() if live_id} | {*live.resources}
-    while True:
-        known = (there - going) | {resource.address for resource in restored}
-        lost = {r.address: missing for r in restored if (missing := _gone(r, known))}
-        if not lost:
-            return replace(undone, restored=tuple(restored), notes=tuple(notes))
-        for address, missing in lost.items():
-            notes.append(
-                f"{address} cannot be undone: it needs {', '.join(map(str, missing))}, which is gone"
-            )
-        restored = [resource for resource in restored if resource.address not in lost]
-
-
-def _gone(resource: Resource, known: set[Address]) -> list[Address]:
-    return [one.address for one in references(resource) if one.address not in known]
+def moved_back(run: RecordedRun, away: Sequence[Step], back: Sequence[Step]) -> tuple[Step, ...]:
+    """The deletions of ``away``; what a run moved goes only once what it came from is live again."""
+    recorded = (run.header.get("plan") or {}).get("steps", ())
+    came_from = {step["moved_to"]: str(step["address"]) for step in recorded if step.get("moved_to")}
+    there = {str(step.address): step.address for step in back}
+    return tuple(
+        replace(step, depends_on=(*step.depends_on, old), moved_to=old)
+        if step.calls and (old := there.get(came_from.get(str(step.address), ""))) is not None
+        else step
+        for step in away
+    )
 
 
 # ---- what the record says --------------------------------------------------------------------------------
@@ -254,9 +248,9 @@ class _Undoing:
         if action in (Action.DELETE, Action.REPLACE):
             self._told_as_deleted()
             present = kind_of(address).normalise(self.now) if self.now is not None else {}
-            return self._restored(tuple({**self._shape(), **present}))
+            return self._restored(tuple({**self._shape(), **present, **marks.SECTIONS}))
         for name, told in _STAYS.items():
-            if name in self.acted.sections:
+            if name in self.acted.sections and address.kind != "Endpoint":
                 self.notes.append(f"{address}: {told}")
         return self._restored(self.acted.sections)
 
@@ -338,7 +332,13 @@ class _Undoing:
                     return Undo(notes=tuple(self.notes))
                 continue
             spec[name] = value
-        if not spec:
+        tags = self._carried()
+        # What the run did to them is undone; what it left as it was stays as it is now.
+        bears = marks.SECTIONS if address.kind == "Endpoint" else {}
+        carried = {tag: tags.get(tag) for name, tag in bears.items() if name in sections}
+        if isinstance(spec.get("tags"), Mapping):
+            spec["tags"] = marks.without_marks(spec["tags"])
+        if not (spec or carried):
             return Undo(notes=tuple(self.notes))
         if address.kind != "Endpoint" and (lacking := self._complete(spec, fields, shape, now, wanted)):
             self.notes.append(
@@ -347,6 +347,7 @@ class _Undoing:
             return Undo(notes=tuple(self.notes))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
         resource = self._resource(spec, Lifecycle(self.acted.is_protected or kept))
+        resource = replace(resource, marks=carried) if bears else resource
         return Undo(restored=(resource,), notes=tuple(self.notes))
 
     def _complete(
@@ -369,6 +370,10 @@ class _Undoing:
             elif name in fields.limits.get("required", ()):
                 lacking.append(name)
         return lacking
+
+    def _carried(self) -> Mapping[str, Any]:
+        """The tags that were there, ours among them."""
+        return self._shape().get("tags") or {}
 
     def _shape(self) -> Mapping[str, Any]:
         """What was there, in the shape of a spec."""
