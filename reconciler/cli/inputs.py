@@ -35,6 +35,7 @@ __all__ = [
     "load_for",
     "project_of",
     "read_ahead",
+    "seal_key",
     "variables_of",
     "where",
     "without_manifests",
@@ -305,7 +306,7 @@ def load_for(
             needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
-        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        key = None if config else seal_key(read.loaded.resources, makes_key)
 
         def fit(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
             return for_target(target, resources, stack=read.stack, seal_key=key, config_path=config)
@@ -391,7 +392,7 @@ def read_ahead(
     return client
 
 
-def _seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
+def seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
     """The key for fingerprints, when something needs one."""
     if not any(resource.address.kind == "GatewaySecret" for resource in resources):
         return None
