@@ -51,6 +51,7 @@ def apply(
     ] = False,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -88,8 +89,8 @@ def apply(
     scope = opt.Scope.of(environment, select, exclude, changed_since)
     if is_plan_file(paths):
         assert paths is not None
-        if resend_secrets or adopt or since:
-            flag = "--resend-secrets" if resend_secrets else "--adopt" if adopt else "--since"
+        flags = {"--resend-secrets": resend_secrets, "--adopt": adopt, "--prune": prune, "--since": since}
+        if flag := next((name for name, given in flags.items() if given), ""):
             raise UsageError(
                 f"{flag} has no place beside a plan file",
                 fix="give it to plan --out, where it can be reviewed",
@@ -114,12 +115,12 @@ def apply(
         config_path=config_path,
         since=since or "",
     )
-    options = read.plan_options(resend_secrets, adopt=adopt)
+    options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         return read.plan(snapshot, options)
 
-    return act(read, planned, how, deleting=bool(read.gone))
+    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(options))
 
 
 def destroy(

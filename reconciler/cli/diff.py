@@ -77,6 +77,7 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
     """What is live of what an environment declares, in one shape, without what the server computes."""
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.kinds import kind_of
+    from reconciler.kinds.marks import without_marks
     from reconciler.manifest.sides import Side
     from reconciler.shape import masked
     from reconciler.targets import connect, describe
@@ -93,6 +94,9 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
         if found is not None:
             of = kind_of(resource.address)
             shape: Any = _written(of.fields, masked(of.fields, of.normalise(found)))
+            # Each environment has a stack of its own: whose they are is no difference.
+            if isinstance(tags := shape.pop("tags", None), dict) and (theirs := without_marks(tags)):
+                shape["tags"] = theirs
             sides.append(Side(resource.address, {"spec": shape}, resource.source))
     return sides
 

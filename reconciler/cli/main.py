@@ -31,6 +31,8 @@ _COMMANDS: Final = {
     "show": ("plan_files", "show"),
     "apply": ("apply", "apply"),
     "destroy": ("apply", "destroy"),
+    "adopt": ("ownership", "adopt"),
+    "release": ("ownership", "release"),
     "promote": ("promote", "promote"),
     "rollback": ("rollback", "rollback"),
     "get": ("get", "get"),

@@ -38,6 +38,7 @@ __all__ = [
     "Output",
     "Paths",
     "ProjectFile",
+    "Prune",
     "Rendered",
     "Resend",
     "Scope",
@@ -117,7 +118,11 @@ Resend = Annotated[
 
 Adopt = Annotated[
     bool,
-    typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
+    typer.Option("--adopt", help="Also take over what manifests name and no stack owns."),
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Also delete what the stack owns and no manifest names any more."),
 ]
 Since = Annotated[
     str | None,

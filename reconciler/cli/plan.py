@@ -66,6 +66,7 @@ def plan(
     write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
@@ -105,7 +106,8 @@ def plan(
             config_path=config_path,
             since=since or "",
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
+        _check_replayed(read, options, seen, snapshot)
     else:
         read = inputs.load_for(
             target,
@@ -119,7 +121,7 @@ def plan(
             config_path=config_path,
             since=since or "",
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     def again(seen: Snapshot) -> Plan:
         return read.plan(seen, options)
@@ -204,18 +206,35 @@ def _live(
         read.tell_warnings()
         if check_models:
             inputs.check_models(read)
-        now = opt.taken_at()
+        now, prune = opt.taken_at(), read.prune(options)
         if read.base is None:
             seen, made = read_and_plan(
-                client, read.loaded.resources, options, target=read.target, taken_at=now
+                client, read.loaded.resources, options, target=read.target, taken_at=now, prune=prune
             )
         else:
             gone = bool(read.gone)
-            seen = read_snapshot(client, read.resources, target=read.target, taken_at=now, deleting=gone)
+            seen = read_snapshot(
+                client, read.resources, target=read.target, taken_at=now, deleting=gone, prune=prune
+            )
             made = read.plan(seen, options)
         pacer = pacer_for(read, write_limit)
         recalled(pacer, home(read) / "runs", client)
         return seen, with_note(made, pacer), getattr(client, "host", "") or ""
+
+
+def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, file: str) -> None:
+    """Raises UsageError when the snapshot does not hold what a prune would delete."""
+    from reconciler.engine.ownership import undeclared
+
+    if not options.prune:
+        return
+    for address in undeclared(read.loaded.resources, seen, options.stack):
+        if address not in seen.resources:
+            raise UsageError(
+                f"the snapshot does not hold {address}, which --prune would delete",
+                where=file,
+                fix="save it with --prune too",
+            )
 
 
 def _replayed(file: str) -> Snapshot:

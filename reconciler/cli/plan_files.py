@@ -215,6 +215,8 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         found.problem.where = path
         raise found.problem
     read = _input(found, given)
+    if file.options.prune:
+        read.check_prune()
 
     def again(snapshot: Snapshot) -> Plan:
         return read.plan(snapshot, replace(file.options, stack=read.stack))
@@ -228,7 +230,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
 
-    return act(read, planned, how, deleting=bool(read.gone))
+    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(file.options))
 
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:

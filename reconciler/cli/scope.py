@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from reconciler.cli import completion
 from reconciler.errors import ManifestError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Environments = Annotated[
         metavar="NAME",
         help="Environment of reconciler.yaml. Left out: its default_environment.",
         show_default=False,
+        autocompletion=completion.environments,
     ),
 ]
 AllEnvironments = Annotated[
@@ -47,11 +49,18 @@ Select = Annotated[
         metavar="TERM",
         help="Only these: Kind/name, Kind/na*, kind=KIND, label:team=a, file:PATH. Several add up.",
         show_default=False,
+        autocompletion=completion.addresses,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="TERM", help="Not these; written like --select.", show_default=False),
+    typer.Option(
+        "--exclude",
+        metavar="TERM",
+        help="Not these; written like --select.",
+        show_default=False,
+        autocompletion=completion.addresses,
+    ),
 ]
 ChangedSince = Annotated[
     str | None,

@@ -165,6 +165,8 @@ def meaning(desired: Sequence[Resource], salt: str) -> dict[str, Any]:
             "prevent_destroy": resource.lifecycle.prevent_destroy,
             "ignore_changes": sorted(resource.lifecycle.ignore_changes),
             "allow_unknown_fields": resource.allow_unknown_fields,
+            # Only where it is written: files that were made before it was known have none.
+            **({"moved_from": moved} if (moved := resource.lifecycle.moved_from) else {}),
         }
         for resource in desired
     }
@@ -267,8 +269,32 @@ def compared_with(
         for found in _judged(file, resource.address, then, now, meant, ground, redactor)
     ]
     declared = {str(resource.address) for resource in desired}
-    moved += [Moved(Address.parse(address), "gone") for address in then if address not in declared]
+    for name in dict.fromkeys((*then, *now)):
+        if name not in declared:
+            moved += _undeclared(file, Address.parse(name), then, now, ground, redactor)
     return tuple(moved)
+
+
+def _undeclared(
+    file: PlanFile,
+    address: Address,
+    then: Mapping[str, Mapping[str, Any]],
+    now: Mapping[str, Mapping[str, Any]],
+    ground: Snapshot,
+    redactor: Redactor,
+) -> list[Moved]:
+    """What moved of something that is deleted because no manifest declares it (any more)."""
+    name = str(address)
+    if name in file.desired:
+        return [Moved(address, "gone")]
+    if name not in then:
+        return [Moved(address, "live", ("it is there, and no longer declared",))]
+    if (fields := _live_moved(file, address, then[name], ground, redactor)) is not None:
+        return [Moved(address, "live", fields)]
+    if name not in now:
+        return [Moved(address, "effect", ("it is not to be deleted now",))]
+    other = _effects(then[name], now[name])
+    return [Moved(address, "effect", other)] if other else []
 
 
 def _judged(
@@ -298,7 +324,7 @@ def _judged(
 
 def _edited(address: Address, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = differing(kind_of(address).fields, then["spec"], now["spec"], FieldPath())
-    for name in ("prevent_destroy", "ignore_changes", "allow_unknown_fields"):
+    for name in ("prevent_destroy", "ignore_changes", "moved_from", "allow_unknown_fields"):
         if then.get(name) != now.get(name):
             found.append(f"lifecycle.{name}" if name != "allow_unknown_fields" else f"metadata.{name}")
     return found

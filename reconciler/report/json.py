@@ -105,6 +105,8 @@ def _escape(found: re.Match[str]) -> str:
 
 def _step(step: Step) -> dict[str, Any]:
     redactor = Redactor.of(step)
+    beyond: dict[str, Any] = {"undeclared": True} if step.is_undeclared else {}
+    beyond |= {"moved_to": str(step.moved_to)} if step.moved_to is not None else {}
     return {
         "address": str(step.address),
         "action": step.action.value,
@@ -122,6 +124,7 @@ def _step(step: Step) -> dict[str, Any]:
         "depends_on": [str(address) for address in step.depends_on],
         "source": _place(step.source),
         "fingerprint": step.fingerprint,
+        **beyond,
     }
 
 

@@ -69,6 +69,9 @@ def _step(step: Mapping[str, Any]) -> Step:
         fingerprint=str(step["fingerprint"]),
         protected=bool(step["protected"]),
         refusal=str(step.get("refusal", "")),
+        depends_on=tuple(Address.parse(str(address)) for address in step.get("depends_on", ())),
+        is_undeclared=bool(step.get("undeclared", False)),
+        moved_to=Address.parse(str(step["moved_to"])) if step.get("moved_to") else None,
     )
 
 
