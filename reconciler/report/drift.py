@@ -28,9 +28,7 @@ _IS: Final = {
 }
 _LABEL: Final = 9
 _NAMED: Final = 3
-_MOVES: Final = (
-    "moves with the configuration and telemetry, not with tags, the AI gateway, notifications or permissions"
-)
+_MOVES: Final = "tells of configuration and telemetry"
 
 
 def headline(drift: Drift) -> str:

@@ -129,8 +129,8 @@ class Page:
     counts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
     converged: bool | None = None
+    unseen: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

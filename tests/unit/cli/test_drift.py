@@ -50,7 +50,7 @@ _FAST = ("drift", "--refresh", "fast")
 
 @pytest.fixture
 def server() -> Iterator[RunningEmulator]:
-    """Its clock is an hour late: what it tells was changed long ago, also in whole seconds."""
+    """Its clock is an hour late: nothing that it tells of is young, also when a stamp is a whole second."""
     with running(clock=lambda: time.time() - 3600) as emulator:
         yield emulator
 
