@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
+from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.plan_files import From
 from reconciler.cli.recording import home
@@ -64,6 +65,7 @@ def plan(
     write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    approve: Approve = None,
     allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
@@ -77,6 +79,7 @@ def plan(
     """
     from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, over_limits, refusals
+    from reconciler.engine.verdicts import unapproved
 
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
@@ -116,8 +119,10 @@ def plan(
         )
         options = read.plan_options(resend_secrets, adopt=adopt)
 
+    judge = judge_of(read, approve)
+
     def again(seen: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, seen, options)
+        return judge.plan(make_plan(read.loaded.resources, seen, options))
 
     host = ""
     if snapshot is not None:
@@ -125,6 +130,7 @@ def plan(
         made = again(seen)
     else:
         seen, made, host = _live(read, options, check_models, write_limit, ahead)
+        made = judge.plan(made)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -134,7 +140,9 @@ def plan(
     reports.plan(made, is_answered=since is not None and output is ReportFormat.JSON)
     if refused := refusals(made) or failures(made):
         raise refused
-    if over := over_limits(made, limits_of(read, How("plan"))):
+    if over := over_limits(made, limits_of(read, How("plan"))) or (
+        None if made.is_empty else unapproved(made)
+    ):
         tell(f"an apply of this plan is refused:\n{over}")
     if out is not None:
         from reconciler.cli.plan_files import save

@@ -225,7 +225,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
 
-    return act(read, planned, how)
+    return act(read, planned, replace(how, approved_before=file.plan.get("policies", ())))
 
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:

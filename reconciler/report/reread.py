@@ -14,11 +14,13 @@ from reconciler.values import (
     FieldChange,
     FieldPath,
     Plan,
+    PolicyLevel,
     Reason,
     Secret,
     Skipped,
     Source,
     Step,
+    Violation,
 )
 
 __all__ = ["plan_from_json"]
@@ -47,6 +49,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
             tuple(_step(step) for step in document["steps"]),
             str(document["stack"]),
             tuple(str(note) for note in document["notes"]),
+            tuple(_violation(one) for one in document.get("policies", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError("this is not a plan", why=f"it lacks or garbles {error}") from error
@@ -68,6 +71,23 @@ def _step(step: Mapping[str, Any]) -> Step:
         source=_place(step["source"]),
         fingerprint=str(step["fingerprint"]),
         protected=bool(step["protected"]),
+    )
+
+
+def _violation(one: Mapping[str, Any]) -> Violation:
+    return Violation(
+        str(one["policy"]),
+        PolicyLevel(one["level"]),
+        str(one["message"]),
+        Address.parse(str(one["address"])) if one["address"] is not None else None,
+        _place(one["source"]),
+        str(one["path"]),
+        str(one["next"]),
+        _place(one["declared"]),
+        str(one["digest"]),
+        str(one["approved_by"]),
+        str(one["approved_at"]),
+        bool(one["broken"]),
     )
 
 

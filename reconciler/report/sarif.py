@@ -14,6 +14,7 @@ from urllib.parse import quote
 from reconciler import __version__
 from reconciler.report.json import dumps
 from reconciler.report.page import Change, Item, Level, Page, Purpose
+from reconciler.report.policies import POLICY
 
 __all__ = ["sarif"]
 
@@ -78,6 +79,8 @@ def _run(page: Page) -> dict[str, Any]:
 
 def _described(rule: str, page: Page) -> str:
     word = rule.partition("/")[2]
+    if rule.startswith(POLICY):
+        return f"Policy {word}"
     if page.purpose is Purpose.CHECK or word not in _RULES:
         return f"Manifests: {word.replace('-', ' ')}"
     return _RULES[word]
@@ -90,7 +93,8 @@ def _name(rule: str) -> str:
 
 def _results(item: Item, page: Page) -> Iterable[dict[str, Any]]:
     """One result for each change that has a place of its own, else one for the item."""
-    rule = f"{page.purpose}/{item.what}"
+    # A policy is one rule, whoever tells of it: a plan, an apply, a check.
+    rule = item.what if item.what.startswith(POLICY) else f"{page.purpose}/{item.what}"
     if not item.placed or (item.fails and item.told):
         yield _result(rule, item, None)
         return
