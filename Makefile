@@ -66,6 +66,7 @@ accept-update: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m docs.faults
+	$(BIN)/python -m docs.tutorial
 
 clean:
 	rm -rf $(VENV) .reconciler build dist

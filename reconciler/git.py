@@ -95,6 +95,28 @@ class Repository:
         names = (changed + new).decode(errors="surrogateescape").split("\0")
         return frozenset(Path(os.path.realpath(self.root / name)) for name in names if name)
 
+    def last_touched(self, path: Path, since: str) -> Commit | None:
+        """The last commit that touched a file after a revision: of a file that is gone, who took it away.
+
+        None when no commit did: then it is not committed yet. Commits of a merged branch count as such.
+        """
+        commit = self.resolve(since)
+        where = str(self.inside(path))
+        words = (
+            "log",
+            "-1",
+            "--format=%H%x00%an%x00%ad%x00%s",
+            "--date=short",
+            f"{commit}..HEAD",
+            "--",
+            where,
+        )
+        told = self._run(*words, where=self.root).decode(errors="replace").strip("\n")
+        if not told:
+            return None
+        sha, author, date, summary = told.split("\0", 3)
+        return Commit(sha, author, date, summary, 0)
+
     def last_set(self, source: Source) -> Commit | None:
         """Who last set the line of a source; None when git does not track its file."""
         lines = self._blame(str(self._folder / source.file))

@@ -29,6 +29,7 @@ __all__ = [
     "family",
     "for_target",
     "is_local",
+    "prunable",
 ]
 
 LOCAL_HOST = "http://local.workspace"
@@ -128,6 +129,8 @@ def for_target(
             replace(r, stack=stack or DEFAULT_STACK, seal=seal_key.seal(r) if seal_key else "")
             for r in resources
         )
+    if sort in ("local", "databricks"):
+        return _marked(resources, stack)
     if sort != "plugin":
         return tuple(resources)
     if stack and _keeps_tags(target):
@@ -135,6 +138,33 @@ def for_target(
 
         return tuple(marked(replace(r, address=replace(r.address, dialect=MARKED)), stack) for r in resources)
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
+
+
+def prunable(target: str, config_path: str = "") -> tuple[str, ...]:
+    """The kinds whose lists tell on this target whose each of them is; empty where none does."""
+    return {"local": ("Endpoint",), "databricks": ("Endpoint",)}.get(family(target, config_path), ())
+
+
+def _marked(resources: Sequence[Resource], stack: str) -> tuple[Resource, ...]:
+    """The endpoints as their stack's. Raises ManifestError where its marks are one tag too many."""
+    from reconciler.kinds.marks import MOST_TAGS, wanted
+
+    owned = tuple(replace(resource, stack=stack) for resource in resources)
+    problems = []
+    for resource in owned:
+        ours = sum(1 for value in wanted(resource).values() if value is not None)
+        written = len(resource.spec.get("tags") or ())
+        if ours and written + ours > MOST_TAGS:
+            place = resource.source_of(("tags",))
+            what = f"{written} tags and {ours} of the stack's own: the API takes {MOST_TAGS}"
+            problems.append(
+                Problem(
+                    place.file, place.line, place.column, "spec.tags", what, "remove some", "too-many-tags"
+                )
+            )
+    if problems:
+        raise ManifestError(problems)
+    return owned
 
 
 def _keeps_tags(target: str) -> bool:

@@ -18,6 +18,7 @@ from reconciler.errors import UsageError
 
 __all__ = [
     "MASK",
+    "PROTECTED_TAG",
     "STACK_TAG",
     "Action",
     "Address",
@@ -54,6 +55,8 @@ __all__ = [
 MASK = "***"
 STACK_TAG = "reconciler.stack"
 """Key of the tag that says which stack owns what carries it."""
+PROTECTED_TAG = "reconciler.protected"
+"""Key of the tag, with the value "true", of what lifecycle.prevent_destroy protects."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -264,7 +267,9 @@ class Masked:
 
 @functools.lru_cache(maxsize=4096)
 def _slow_digest(value: str, salt: str) -> str:
-    return hashlib.pbkdf2_hmac("sha256", value.encode(), salt.encode(), 10_000).hex()
+    # A file, or a server, may hold text that is no UTF-8.
+    texts = [text.encode("utf-8", "surrogatepass") for text in (value, salt)]
+    return hashlib.pbkdf2_hmac("sha256", texts[0], texts[1], 10_000).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,8 +415,9 @@ class Resource:
     ``spec``: the manifest's spec with references resolved (secrets are :class:`Secret`), in the user's
     spelling. ``positions``: FieldPath text without list keys (``spec.config.served_entities.0.name``
     as a tuple of names and indices) → where it stands. ``stack``: who will own it, where the target can
-    carry that. ``seal``: the keyed fingerprint of its write-only values, "" without a key. ``kept_in``: the
-    file that it lives in, "" when it lives on a server.
+    carry that. ``marks``: the tags of ours that it shall carry, None for one that is taken away, what is
+    left out stays as it is; None: as stack and lifecycle say. ``seal``: the keyed fingerprint of its
+    write-only values, "" without a key. ``kept_in``: the file that it lives in, "" when it lives on a server.
     """
 
     address: Address
@@ -421,9 +427,15 @@ class Resource:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     allow_unknown_fields: bool = False
     stack: str = ""
+    marks: Mapping[str, str | None] | None = None
     seal: str = ""
     kept_in: str = ""
     positions: Mapping[tuple[str | int, ...], Source] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Source | None:
+        """Where it is declared; None for what no manifest declares."""
+        return self.source if self.source.file else None
 
     def source_of(self, path: Iterable[str | int]) -> Source:
         """Where a field of the spec stands: the nearest known place at or above ``path``."""
@@ -453,7 +465,8 @@ class Snapshot:
     """The live side at one moment. ``names``: every address that the list showed, read in detail or not.
 
     ``taken_at``: RFC 3339, UTC. ``salt``: of the digests that replaced secret-bearing values when it was
-    saved. ``ids``: the server's ids of what references may name, declared or not.
+    saved. ``ids``: the server's ids of what references may name, declared or not. ``owners``: the stack that
+    owns each of those that the list shows a marker of.
     """
 
     target: str
@@ -462,6 +475,7 @@ class Snapshot:
     names: tuple[Address, ...] = ()
     salt: str = ""
     ids: Mapping[Address, str] = field(default_factory=dict)
+    owners: Mapping[Address, str] = field(default_factory=dict)
 
 
 class Status(enum.StrEnum):
@@ -482,6 +496,8 @@ class Step:
     was judged by, "" when the resource did not exist. ``base``: the normalised live side behind that
     digest, for naming what moved. ``depends_on``: steps that must be done before. ``failure``: an assertion
     that does not hold. ``refusal``: why it may not be carried out (what, then lines ``why: ``, ``next: ``).
+    ``is_foreign``: it is live, and not this stack's. ``is_undeclared``: it is deleted because no manifest
+    names it any more. ``moved_to``: it is deleted because that one, once it is live, takes its place.
     """
 
     address: Address
@@ -499,6 +515,9 @@ class Step:
     depends_on: tuple[Address, ...] = ()
     failure: str = ""
     refusal: str = ""
+    is_foreign: bool = False
+    is_undeclared: bool = False
+    moved_to: Address | None = None
 
 
 class PolicyLevel(enum.StrEnum):

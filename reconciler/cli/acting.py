@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.engine.apply import Applied
     from reconciler.engine.journal import Journal, RecordedCall
     from reconciler.engine.safety import Limits
+    from reconciler.engine.snapshot import Prune
     from reconciler.values import Outcome, Plan, Snapshot
 
 __all__ = ["How", "Judged", "act", "exit_code", "limits_of"]
@@ -81,24 +82,35 @@ Planned = Callable[["Snapshot", Any], "Plan | Judged"]
 def limits_of(read: inputs.Input, how: How) -> Limits:
     """The limits: the command line's, else the project file's, else the defaults.
 
-    A destroy deletes everything because that is what it is for: only the command line limits it.
+    A destroy deletes everything because that is what it is for: only the command line limits it. So it is
+    with adopt and release, which name what they are about.
     """
     from reconciler.engine.safety import DEFAULTS, UNLIMITED, Limit, Limits
 
-    written = read.limits if how.command != "destroy" else {}
-    base = UNLIMITED if how.command == "destroy" else DEFAULTS
+    is_free = how.command in ("destroy", "adopt", "release")
+    written = {} if is_free else read.limits
+    base = UNLIMITED if is_free else DEFAULTS
     deletes = how.max_deletes or written.get("max_deletes")
     changes = how.max_changes or written.get("max_changes")
     return Limits(
         Limit.parse(deletes, "--max-deletes") if deletes else base.deletes,
         Limit.parse(changes, "--max-changes") if changes else base.changes,
+        # What is named by a selection is no accident.
+        is_asked=how.max_deletes is not None or bool(read.scope.select),
     )
 
 
-def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = False) -> int:
+def act(
+    read: inputs.Input,
+    planned: Planned,
+    how: How,
+    *,
+    deleting: bool = False,
+    prune: Prune | None = None,
+) -> int:
     """Read, plan by ``planned``, refuse or ask, carry out, report. Gives the exit code.
 
-    ``deleting``: the plan may delete, and who uses what is read too.
+    ``deleting``: the plan may delete, and who uses what is read too. ``prune``: what else is read.
     """
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
@@ -133,10 +145,11 @@ def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = Fals
         with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
             snapshot = read_snapshot(
                 client,
-                read.loaded.resources,
+                read.resources,
                 target=read.target,
                 taken_at=opt.taken_at(),
                 deleting=deleting,
+                prune=prune,
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)
@@ -144,7 +157,7 @@ def act(read: inputs.Input, planned: Planned, how: How, *, deleting: bool = Fals
             plan = judge.plan(
                 with_note(judged.plan, pacer),
                 only_acting=how.command == "rollback",
-                deleting=how.command == "destroy",
+                only_steps=how.command in ("destroy", "adopt", "release"),
             )
             judged = replace(judged, plan=approved_before(plan, how.approved_before))
             if how.is_dry:
@@ -245,7 +258,7 @@ def _carry_out(
             applied = carry_out(
                 judged.plan,
                 client,
-                read.loaded.resources,
+                read.resources,
                 taken_at=opt.taken_at,
                 options=options,
                 progress=with_budget(progress, pacer),

@@ -30,6 +30,7 @@ def apply(
     all_environments: opt.AllEnvironments = False,
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
@@ -44,6 +45,7 @@ def apply(
     wait_timeout: act_opt.WaitTimeout = "45m",
     no_wait: act_opt.NoWait = False,
     resend_secrets: opt.Resend = None,
+    since: opt.Since = None,
     skip_stale: Annotated[
         bool,
         typer.Option("--skip-stale", help="Of a plan file: leave out the steps whose ground moved (exit 3)."),
@@ -51,6 +53,7 @@ def apply(
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
     approve: Approve = None,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -86,11 +89,11 @@ def apply(
         check_models,
         approve=tuple(approve or ()),
     )
-    scope = opt.Scope.of(environment, select, exclude)
+    scope = opt.Scope.of(environment, select, exclude, changed_since)
     if is_plan_file(paths):
         assert paths is not None
-        if resend_secrets or adopt:
-            flag = "--resend-secrets" if resend_secrets else "--adopt"
+        flags = {"--resend-secrets": resend_secrets, "--adopt": adopt, "--prune": prune, "--since": since}
+        if flag := next((name for name, given in flags.items() if given), ""):
             raise UsageError(
                 f"{flag} has no place beside a plan file",
                 fix="give it to plan --out, where it can be reviewed",
@@ -113,15 +116,14 @@ def apply(
         allow_commands=allow_commands,
         makes_key=True,
         config_path=config_path,
+        since=since or "",
     )
-    options = read.plan_options(resend_secrets, adopt=adopt)
+    options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
-        from reconciler.engine.planner import make_plan
+        return read.plan(snapshot, options)
 
-        return make_plan(read.loaded.resources, snapshot, options)
-
-    return act(read, planned, how)
+    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(options))
 
 
 def destroy(
@@ -129,6 +131,7 @@ def destroy(
     environment: opt.Environments = None,
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
@@ -153,7 +156,7 @@ def destroy(
     """
     reports = Reports.of(output, report, "apply", verbose=verbose)
     # A secret that is not at hand is no reason to keep an endpoint.
-    scope = opt.Scope.of(environment, select, exclude)
+    scope = opt.Scope.of(environment, select, exclude, changed_since)
     read = inputs.load_for(
         target, paths, project, stack, scope=scope, allow_unset=True, config_path=config_path
     )

@@ -20,6 +20,7 @@ def diff(
     right: Annotated[str, typer.Argument(help="The other one.")],
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     project: opt.ProjectFile = None,
     live: Annotated[
         bool, typer.Option("--live", help="Compare what is live on both sides, not what is declared.")
@@ -35,7 +36,7 @@ def diff(
     from reconciler.report.differences import differences_json, differences_text
 
     sides = [
-        (_live if live else _declared)(opt.Scope.of([name], select, exclude), project)
+        (_live if live else _declared)(opt.Scope.of([name], select, exclude, changed_since), project)
         for name in (left, right)
     ]
     compared = [
@@ -76,12 +77,15 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
     """What is live of what an environment declares, in one shape, without what the server computes."""
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.kinds import kind_of
+    from reconciler.kinds.marks import without_marks
     from reconciler.manifest.sides import Side
     from reconciler.shape import masked
     from reconciler.targets import connect, describe
 
     read = inputs.load_for(None, None, project, None, scope=scope, allow_unset=True)
-    with contextlib.closing(connect(read.target, pool_size=READ_PARALLELISM)) as client:
+    with contextlib.closing(
+        connect(read.target, pool_size=READ_PARALLELISM, config_path=read.config_path)
+    ) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         seen = read_snapshot(client, read.loaded.resources, target=read.target, taken_at=opt.taken_at())
     sides = []
@@ -90,6 +94,9 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
         if found is not None:
             of = kind_of(resource.address)
             shape: Any = _written(of.fields, masked(of.fields, of.normalise(found)))
+            # Each environment has a stack of its own: whose they are is no difference.
+            if isinstance(tags := shape.pop("tags", None), dict) and (theirs := without_marks(tags)):
+                shape["tags"] = theirs
             sides.append(Side(resource.address, {"spec": shape}, resource.source))
     return sides
 

@@ -11,18 +11,20 @@ from reconciler.cli.options import parse_resend
 from reconciler.cli.output import know, tell
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
-from reconciler.targets import HOW_TO_TRY, connect, family, for_target
+from reconciler.targets import HOW_TO_TRY, connect, family, for_target, prunable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from reconciler.cli.since import Base
     from reconciler.engine.options import PlanOptions
+    from reconciler.engine.snapshot import Prune
     from reconciler.manifest.document import Loaded
     from reconciler.manifest.environments import Environment
     from reconciler.manifest.project import Project
     from reconciler.manifest.substitute import Variable
     from reconciler.seal import SealKey
-    from reconciler.values import Resource
+    from reconciler.values import Plan, Resource, Snapshot
 
 __all__ = [
     "Input",
@@ -35,6 +37,7 @@ __all__ = [
     "read_ahead",
     "variables_of",
     "where",
+    "without_manifests",
 ]
 
 _AHEAD_POOL: Final = 8  # connections; a gateway's plan reads a handful of lists
@@ -42,7 +45,11 @@ _AHEAD_POOL: Final = 8  # connections; a gateway's plan reads a handful of lists
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a command works on."""
+    """What a command works on.
+
+    ``base``: what was declared at a git revision, None when nobody asked; ``gone``: of that, what is declared
+    no more.
+    """
 
     loaded: Loaded
     project: Project | None
@@ -51,6 +58,33 @@ class Input:
     config_path: str = ""
     environment: str = ""
     scope: Scope = field(default_factory=Scope)
+    paths: tuple[str, ...] = ()
+    base: Base | None = None
+    gone: tuple[Resource, ...] = ()
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """All that is to be read and held against the live side."""
+        return (*self.loaded.resources, *self.gone)
+
+    def plan(self, snapshot: Snapshot, options: PlanOptions) -> Plan:
+        """The plan of these manifests. Raises ManifestError as ``make_plan`` does."""
+        from reconciler.engine.planner import make_plan
+
+        if self.base is None:
+            return make_plan(self.loaded.resources, snapshot, options)
+        from reconciler.engine.three_way import plan_since
+
+        return plan_since(
+            self.loaded.resources,
+            self.base.resources,
+            self.gone,
+            snapshot,
+            options,
+            since=self.base.name,
+            set_by=self.base.set_by,
+            removed_by=self.base.removed_by,
+        )
 
     @property
     def aside(self) -> str:
@@ -65,12 +99,63 @@ class Input:
         chosen = self.project.environments.get(self.environment)
         return {**self.project.limits, **(chosen.limits if chosen else {})}
 
-    def plan_options(self, resend: list[str] | None = None, *, adopt: bool = False) -> PlanOptions:
-        """What the command line asks of a plan. Raises UsageError for an address that no manifest names."""
+    @property
+    def part(self) -> str:
+        """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
+        if not self.scope.is_whole:
+            options = {"--select": self.scope.select, "--exclude": self.scope.exclude}
+            return next((name for name, given in options.items() if given), "--changed-since")
+        named = list(self.project.manifests) if self.project else []
+        if not named and Path("manifests").is_dir():
+            named = ["manifests"]
+        given = [Path(path).resolve() for path in self.paths]
+        left = [one for one in map(Path, named) if not any(one.resolve().is_relative_to(g) for g in given)]
+        return f"PATHS without {left[0]}" if given and left else ""
+
+    def plan_options(
+        self, resend: list[str] | None = None, *, adopt: bool = False, prune: bool = False
+    ) -> PlanOptions:
+        """What the command line asks of a plan. Raises UsageError for an address that no manifest names, and
+        for a prune that could delete what is declared elsewhere."""
         from reconciler.engine.options import PlanOptions
 
         wanted = parse_resend(resend, [resource.address for resource in self.loaded.resources])
-        return PlanOptions(self.stack, wanted, adopt)
+        if prune:
+            self.check_prune()
+        return PlanOptions(self.stack, wanted, adopt, prune, is_whole=not self.part)
+
+    def check_prune(self) -> None:
+        """Raises UsageError where it cannot be told what is no longer declared."""
+        if not self.stack:
+            raise UsageError(
+                "--prune deletes what a stack owns, and no stack is named",
+                fix="name it: stack: in reconciler.yaml, or --stack",
+            )
+        if self.part:
+            raise UsageError(
+                f"--prune goes with all manifests of the stack, not with {self.part}",
+                why="what only the others declare would be deleted",
+                fix="leave it out, or leave --prune out",
+            )
+        if not prunable(self.target, self.config_path):
+            raise UsageError(
+                f"--prune: no list of {self.target} tells which stack owns what",
+                fix="delete with destroy what is no longer wanted, before its manifest goes",
+            )
+        if self.project is not None and (twins := _sharing(self.project, self.environment, self.stack)):
+            raise UsageError(
+                f"--prune: the environments {' and '.join(twins)} share target and stack {self.stack}",
+                why="what one declares, the other would delete",
+                fix="give each a stack of its own: stack: in its environment",
+            )
+
+    def prune(self, options: PlanOptions) -> Prune | None:
+        """What is read for a plan that prunes; None for another."""
+        if not options.prune:
+            return None
+        from reconciler.engine.snapshot import Prune
+
+        return Prune(self.stack, prunable(self.target, self.config_path))
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -126,8 +211,8 @@ def load(
         keep_documents=keep_documents,
     )
     know(loaded.secrets)
-    if scope.select or scope.exclude:
-        loaded = _selected(loaded, scope)
+    if not scope.is_whole:
+        loaded = _selected(loaded, scope, project)
     stacks = (stack, environment.stack if environment else "", project.stack if project else "")
     return Input(
         loaded,
@@ -135,13 +220,26 @@ def load(
         next(filter(None, stacks), ""),
         environment=environment.name if environment else "",
         scope=scope,
+        paths=tuple(paths or ()),
     )
 
 
-def _selected(loaded: Loaded, scope: Scope) -> Loaded:
-    from reconciler.manifest.selection import select
+def _sharing(project: Project, chosen: str, stack: str) -> tuple[str, ...]:
+    """The environments that have this one's target and stack, itself among them; none when it is alone."""
+    of = project.environments
+    if chosen not in of:
+        return ()
 
-    chosen = select(loaded.resources, scope.select, scope.exclude)
+    def place(one: Environment) -> tuple[str, str]:
+        return str(one.settings.get("target") or project.target), one.stack or project.stack
+
+    here = (place(of[chosen])[0], stack)
+    found = tuple(name for name, one in of.items() if name == chosen or place(one) == here)
+    return found if len(found) > 1 else ()
+
+
+def _selected(loaded: Loaded, scope: Scope, project: Project | None) -> Loaded:
+    chosen = _chosen(loaded.resources, scope, project)
     kept = {id(resource) for resource in chosen}
     documents = tuple(
         document
@@ -149,6 +247,21 @@ def _selected(loaded: Loaded, scope: Scope) -> Loaded:
         if id(resource) in kept
     )
     return replace(loaded, resources=chosen, documents=documents)
+
+
+def _chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
+    """What a scope selects. Raises UsageError for terms that fit nothing."""
+    from reconciler.manifest.selection import select
+
+    chosen = select(resources, scope.select, scope.exclude)
+    if scope.changed_since:
+        from reconciler.cli.since import touched
+
+        kept = touched(chosen, project, scope.changed_since)
+        chosen = tuple(resource for at, resource in enumerate(chosen) if at in kept)
+        if not chosen:
+            tell(f"note: nothing was touched since {scope.changed_since}")
+    return chosen
 
 
 def load_for(
@@ -164,13 +277,16 @@ def load_for(
     is_told: bool = False,
     config_path: str | None = None,
     keep_documents: bool = False,
+    since: str = "",
 ) -> Input:
     """The same for a command that goes to a target, which stands in the result. ``allow_unset``: what cannot
     be resolved is no error, and no command is run. ``makes_key``: a key for fingerprints is made when there
-    is none. ``is_told``: the target has been named already.
+    is none. ``is_told``: the target has been named already. ``since``: a git revision to compare with.
 
     The first line on stderr names the target, also when the manifests are wrong: it is told here, then.
     """
+    if since and "-" in (paths or ()):
+        raise UsageError("--since does not go with manifests from the standard input", fix="name their files")
     project = _project(project_file)
     environment = _environment(project, scope)
     target = find_target(target_option, project, environment)
@@ -182,22 +298,73 @@ def load_for(
             paths,
             project_file,
             stack,
-            scope=scope,
+            # What was taken away since is selected like what is there.
+            scope=Scope(scope.environment) if since else scope,
             allow_unset=allow_unset,
             allow_commands=allow_commands,
             needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
         key = None if config else _seal_key(read.loaded.resources, makes_key)
-        fitting = for_target(
-            target, read.loaded.resources, stack=read.stack, seal_key=key, config_path=config
-        )
+
+        def fit(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+            return for_target(target, resources, stack=read.stack, seal_key=key, config_path=config)
+
+        fitting = fit(read.loaded.resources)
+        if since:
+            read = _since(replace(read, scope=scope), fitting, since, paths or (), fit)
+            fitting = read.loaded.resources
     except UserError:
         if not is_told:
             tell(f"target: {target}")
         raise
     loaded = replace(read.loaded, resources=fitting)
     return replace(read, loaded=loaded, target=target, config_path=config)
+
+
+def _since(
+    read: Input,
+    declared: tuple[Resource, ...],
+    revision: str,
+    paths: Sequence[str],
+    fit: Callable[[tuple[Resource, ...]], tuple[Resource, ...]],
+) -> Input:
+    """With what was declared at a revision, and what is gone since: a section as one that is cleared."""
+    from reconciler.cli.since import base_of
+    from reconciler.engine.three_way import removed, with_removed_sections
+
+    base = base_of(revision, paths, read.project, read.scope, fit)
+    gone = removed(declared, base.resources)
+    everything = (*with_removed_sections(declared, base.resources), *gone)
+    if not read.scope.is_whole:
+        everything = _chosen(everything, read.scope, read.project)
+    away = {resource.address for resource in gone}
+    return replace(
+        read,
+        loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
+        base=base,
+        gone=tuple(r for r in everything if r.address in away),
+    )
+
+
+def without_manifests(
+    target_option: str | None, project_file: str | None, stack: str | None, scope: Scope
+) -> Input:
+    """Target and stack for a command that needs no manifest; its resources are empty."""
+    from reconciler.manifest.document import Loaded
+
+    project = _project(project_file)
+    environment = _environment(project, scope)
+    target = find_target(target_option, project, environment)
+    stacks = (stack, environment.stack if environment else "", project.stack if project else "")
+    return Input(
+        Loaded(()),
+        project,
+        next(filter(None, stacks), ""),
+        target,
+        environment=environment.name if environment else "",
+        scope=scope,
+    )
 
 
 def read_ahead(

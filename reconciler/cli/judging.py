@@ -63,11 +63,11 @@ class Judge:
                 (problems if denies else warnings).append(_problem(violation))
         return problems, warnings
 
-    def plan(self, plan: Plan, *, only_acting: bool = False, deleting: bool = False) -> Plan:
+    def plan(self, plan: Plan, *, only_acting: bool = False, only_steps: bool = False) -> Plan:
         """The plan with what policies say of it, and the approvals of the command line.
 
         Rules over resources judge all that is declared; with ``only_acting`` what the plan writes to, with
-        ``deleting`` nothing: what is wrong may be deleted.
+        ``only_steps`` none: what is wrong may be deleted, and its owner's mark may change.
         """
         if self.policies is None:
             return plan
@@ -75,7 +75,7 @@ class Judge:
         from reconciler.engine.verdicts import approved
 
         resources: Sequence[Resource] = self.read.loaded.resources
-        judged: Sequence[Resource] = () if deleting else resources
+        judged: Sequence[Resource] = () if only_steps else resources
         if only_acting:
             written = acting(plan)
             judged = [resource for resource in resources if resource.address in written]

@@ -22,6 +22,7 @@ from reconciler.cli import (
     get,
     history,
     init,
+    ownership,
     plan,
     plan_files,
     promote,
@@ -58,6 +59,8 @@ app.command(name="plan")(plan.plan)
 app.command(name="show")(plan_files.show)
 app.command(name="apply")(apply.apply)
 app.command(name="destroy")(apply.destroy)
+app.command(name="adopt")(ownership.adopt)
+app.command(name="release")(ownership.release)
 app.command(name="promote")(promote.promote)
 app.command(name="rollback")(rollback.rollback)
 app.command(name="get")(get.get)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.scope import AllEnvironments, Environments, Exclude, Scope, Select, each_environment
+from reconciler.cli.scope import (
+    AllEnvironments,
+    ChangedSince,
+    Environments,
+    Exclude,
+    Scope,
+    Select,
+    each_environment,
+)
 from reconciler.errors import UsageError
 from reconciler.values import Address
 
@@ -20,6 +28,7 @@ __all__ = [
     "Adopt",
     "AllEnvironments",
     "AllowCommands",
+    "ChangedSince",
     "CheckModels",
     "ConfigPath",
     "DetailedExitcode",
@@ -29,10 +38,12 @@ __all__ = [
     "Output",
     "Paths",
     "ProjectFile",
+    "Prune",
     "Rendered",
     "Resend",
     "Scope",
     "Select",
+    "Since",
     "Stack",
     "Target",
     "Verbose",
@@ -107,7 +118,21 @@ Resend = Annotated[
 
 Adopt = Annotated[
     bool,
-    typer.Option("--adopt", help="Also take over what manifests name and no stack owns (MLflow gateways)."),
+    typer.Option("--adopt", help="Also take over what manifests name and no stack owns."),
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Also delete what the stack owns and no manifest names any more."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="REV",
+        help="Compare with the manifests at a git revision too: say of each change whether we made it "
+        "(intended) or somebody in the workspace (drift), and delete what is declared no more.",
+        show_default=False,
+    ),
 ]
 AllowCommands = Annotated[
     bool | None,

@@ -34,12 +34,14 @@ def plan(
     all_environments: opt.AllEnvironments = False,
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     target: opt.Target = None,
     config_path: opt.ConfigPath = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
+    since: opt.Since = None,
     detailed_exitcode: opt.DetailedExitcode = False,
     resend_secrets: opt.Resend = None,
     snapshot: Annotated[
@@ -66,6 +68,7 @@ def plan(
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
     approve: Approve = None,
+    prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
 ) -> int:
@@ -77,20 +80,21 @@ def plan(
     --out keeps the plan in a file: readable, without a secret, with a digest, and signed when
     RECONCILER_PLAN_KEY is set.
     """
-    from reconciler.engine.planner import make_plan
     from reconciler.engine.safety import failures, over_limits, refusals
     from reconciler.engine.verdicts import unapproved
 
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
-    scope = opt.Scope.of(environment, select, exclude)
+    scope = opt.Scope.of(environment, select, exclude, changed_since)
     ahead = inputs.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
-    since: Since | None = None
+    held: Held | None = None
+    if rebase is not None and since is not None:
+        raise UsageError("--rebase takes no --since", why="it plans what the file planned")
     if rebase is not None:
         given = From(target, stack, project, config_path, allow_commands, scope)
-        read, options, since = _rebased(rebase, paths, given)
-        paths, project = list(since.file.paths), project or since.file.project
+        read, options, held = _rebased(rebase, paths, given)
+        paths, project = list(held.file.paths), project or held.file.project
     elif snapshot is not None:
         seen = _replayed(snapshot)
         tell(f"target: {seen.target}, as of {seen.taken_at} (from {snapshot})")
@@ -103,8 +107,10 @@ def plan(
             allow_commands=allow_commands,
             is_told=True,
             config_path=config_path,
+            since=since or "",
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
+        _check_replayed(read, options, seen, snapshot)
     else:
         read = inputs.load_for(
             target,
@@ -116,13 +122,14 @@ def plan(
             # Fingerprints of write-only values must be the same when the kept plan is applied.
             makes_key=out is not None,
             config_path=config_path,
+            since=since or "",
         )
-        options = read.plan_options(resend_secrets, adopt=adopt)
+        options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
     judge = judge_of(read, approve)
 
     def again(seen: Snapshot) -> Plan:
-        return judge.plan(make_plan(read.loaded.resources, seen, options))
+        return judge.plan(read.plan(seen, options))
 
     host = ""
     if snapshot is not None:
@@ -135,9 +142,9 @@ def plan(
         from reconciler.engine.snapshot import snapshot_to_json
 
         _write(Path(save_snapshot), everything_known().value(snapshot_to_json(seen)))
-    if since is not None:
-        since.tell(seen, again, host, made, output)
-    reports.plan(made, is_answered=since is not None and output is ReportFormat.JSON)
+    if held is not None:
+        held.tell(seen, again, host, made, output)
+    reports.plan(made, is_answered=held is not None and output is ReportFormat.JSON)
     if refused := refusals(made) or failures(made):
         raise refused
     if over := over_limits(made, limits_of(read, How("plan"))) or (
@@ -152,7 +159,7 @@ def plan(
 
 
 @dataclass(frozen=True, slots=True)
-class Since:
+class Held:
     """A plan file to hold the new plan against."""
 
     file: PlanFile
@@ -180,13 +187,13 @@ class Since:
         answer_report({"reviewed_at": self.file.made_at, "moved": told, "plan": plan_json(made)})
 
 
-def _rebased(file: str, paths: list[str] | None, given: From) -> tuple[inputs.Input, PlanOptions, Since]:
+def _rebased(file: str, paths: list[str] | None, given: From) -> tuple[inputs.Input, PlanOptions, Held]:
     from reconciler.cli import plan_files
 
     if paths:
         raise UsageError("--rebase takes no PATHS", why="it plans what the file planned")
     made, read, compare = plan_files.rebase(file, given)
-    return read, made.options, Since(made, compare)
+    return read, made.options, Held(made, compare)
 
 
 def _live(
@@ -198,7 +205,7 @@ def _live(
 ) -> tuple[Snapshot, Plan, str]:
     """Read and plan; the first line on stderr says which target it is. Gives the host too."""
     from reconciler.engine.planning import read_and_plan
-    from reconciler.engine.snapshot import READ_PARALLELISM
+    from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.targets import connect, describe
 
     pool, config = READ_PARALLELISM, read.config_path
@@ -207,12 +214,35 @@ def _live(
         read.tell_warnings()
         if check_models:
             inputs.check_models(read)
-        seen, made = read_and_plan(
-            client, read.loaded.resources, options, target=read.target, taken_at=opt.taken_at()
-        )
+        now, prune = opt.taken_at(), read.prune(options)
+        if read.base is None:
+            seen, made = read_and_plan(
+                client, read.loaded.resources, options, target=read.target, taken_at=now, prune=prune
+            )
+        else:
+            gone = bool(read.gone)
+            seen = read_snapshot(
+                client, read.resources, target=read.target, taken_at=now, deleting=gone, prune=prune
+            )
+            made = read.plan(seen, options)
         pacer = pacer_for(read, write_limit)
         recalled(pacer, home(read) / "runs", client)
         return seen, with_note(made, pacer), getattr(client, "host", "") or ""
+
+
+def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, file: str) -> None:
+    """Raises UsageError when the snapshot does not hold what a prune would delete."""
+    from reconciler.engine.ownership import undeclared
+
+    if not options.prune:
+        return
+    for address in undeclared(read.loaded.resources, seen, options.stack):
+        if address not in seen.resources:
+            raise UsageError(
+                f"the snapshot does not hold {address}, which --prune would delete",
+                where=file,
+                fix="save it with --prune too",
+            )
 
 
 def _replayed(file: str) -> Snapshot:

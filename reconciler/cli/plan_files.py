@@ -87,6 +87,7 @@ def save(
     import secrets
 
     from reconciler import __version__
+    from reconciler.cli.since import commit_of
     from reconciler.engine.plan_file import masked_snapshot, plan_file_json
     from reconciler.report.json import plan_json
 
@@ -99,7 +100,7 @@ def save(
     ground = masked_snapshot(snapshot, secrets.token_hex(16))
     content = plan_file_json(
         plan_json(again(ground)),
-        read.loaded.resources,
+        read.resources,
         ground,
         host=host,
         made_at=opt.taken_at(),
@@ -109,6 +110,8 @@ def save(
         environment=read.environment,
         select=read.scope.select,
         exclude=read.scope.exclude,
+        changed_since=commit_of(read.scope.changed_since, read.project) if read.scope.changed_since else "",
+        since=read.base.commit if read.base is not None else "",
         options=options,
         redactor=everything_known(),
         key=os.environ.get(KEY_VARIABLE, ""),
@@ -154,13 +157,13 @@ class From:
 def _input(opened: Opened, given: From) -> inputs.Input:
     """The manifests that the file was made of, as they are today. Raises UsageError for another scope."""
     file = opened.file
-    scope = opt.Scope(file.environment or None, file.select, file.exclude)
-    if given.scope.select or given.scope.exclude or given.scope.environment not in (None, scope.environment):
+    scope = opt.Scope(file.environment or None, file.select, file.exclude, file.changed_since)
+    if not given.scope.is_whole or given.scope.environment not in (None, scope.environment):
         made = f"for environment {file.environment}" if file.environment else "without environments"
         raise UsageError(
             f"the plan file was made {made}, of a selection of its own",
             where=opened.path,
-            fix="leave -e, --select and --exclude out: the file says them",
+            fix="leave -e, --select, --exclude and --changed-since out: the file says them",
         )
     return inputs.load_for(
         given.target or file.target,
@@ -171,6 +174,7 @@ def _input(opened: Opened, given: From) -> inputs.Input:
         allow_commands=given.allow_commands,
         makes_key=True,
         config_path=given.config_path,
+        since=file.since,
     )
 
 
@@ -182,7 +186,7 @@ def moved_since(
     from reconciler.report.json import plan_json
 
     ground = masked_snapshot(snapshot, file.salt)
-    return compared_with(file, read.loaded.resources, ground, plan_json(again(ground)), redactor)
+    return compared_with(file, read.resources, ground, plan_json(again(ground)), redactor)
 
 
 def _same_target(opened: Opened, read: inputs.Input, host: str) -> None:
@@ -203,7 +207,6 @@ def _same_target(opened: Opened, read: inputs.Input, host: str) -> None:
 def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) -> int:
     """Carry out a plan file, if its ground is as it was. Gives the exit code."""
     from reconciler.cli.acting import act
-    from reconciler.engine.planner import make_plan
 
     found = opened(path)
     file = found.file
@@ -212,9 +215,11 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         found.problem.where = path
         raise found.problem
     read = _input(found, given)
+    if file.options.prune:
+        read.check_prune()
 
     def again(snapshot: Snapshot) -> Plan:
-        return make_plan(read.loaded.resources, snapshot, replace(file.options, stack=read.stack))
+        return read.plan(snapshot, replace(file.options, stack=read.stack))
 
     def planned(snapshot: Snapshot, client: Any) -> Judged:
         from reconciler.engine.plan_file import stale
@@ -225,7 +230,8 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
 
-    return act(read, planned, replace(how, approved_before=file.plan.get("policies", ())))
+    how = replace(how, approved_before=file.plan.get("policies", ()))
+    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(file.options))
 
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:

@@ -33,6 +33,7 @@ def promote(
     ],
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     project: opt.ProjectFile = None,
     check: Annotated[bool, typer.Option("--check", help="Only show what would be written.")] = False,
     output: opt.Output = opt.Format.TEXT,
@@ -56,7 +57,12 @@ def promote(
     if source == destination:
         raise UsageError(f"--from and --to are both {source}", fix="name two environments")
     read = inputs.load_for(
-        None, None, project, None, scope=opt.Scope.of([source], select, exclude), keep_documents=True
+        None,
+        None,
+        project,
+        None,
+        scope=opt.Scope.of([source], select, exclude, changed_since),
+        keep_documents=True,
     )
     checked_at = opt.taken_at()
     _converged(read, checked_at)
@@ -111,7 +117,7 @@ def _converged(read: inputs.Input, taken_at: str) -> None:
     from reconciler.targets import connect, describe
     from reconciler.values import Status
 
-    with connect(read.target, pool_size=READ_PARALLELISM) as client:
+    with connect(read.target, pool_size=READ_PARALLELISM, config_path=read.config_path) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         seen, plan = read_and_plan(

@@ -109,7 +109,7 @@ def write_receipt(
         step["fingerprint"] = ""
     content = receipt_json(
         applied,
-        read.loaded.resources,
+        read.resources,
         before,
         calls,
         second,

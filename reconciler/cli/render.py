@@ -21,6 +21,7 @@ def render(
     environment: opt.Environments = None,
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     project: opt.ProjectFile = None,
     origins: Annotated[
         bool,
@@ -34,7 +35,7 @@ def render(
 
     What comes out is a manifest again. References to secrets, environment variables and files stay such.
     """
-    scope = opt.Scope.of(environment, select, exclude)
+    scope = opt.Scope.of(environment, select, exclude, changed_since)
     read = inputs.load(
         paths, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from reconciler.report.page import Page
     from reconciler.values import Plan
 
-__all__ = ["Output", "ReportFormat", "ReportTo", "Reports", "forget", "report_failure"]
+__all__ = [
+    "GROWING",
+    "Gathered",
+    "Output",
+    "ReportFormat",
+    "ReportTo",
+    "Reports",
+    "forget",
+    "gathering",
+    "report_failure",
+]
 
 
 class ReportFormat(enum.StrEnum):
@@ -149,6 +159,11 @@ class Reports:
             return
         self._is_done = True
         pages = [page_of_error(error, purpose=Purpose(self.purpose), known=known())]
+        if _gathered is not None:
+            from reconciler.report.text import error_text
+
+            _gathered.take(self, pages, error_text(error, redactor=known()), None)
+            return
         for form, path in self.files:
             if form is ReportFormat.TEXT:
                 from reconciler.report.text import error_text
@@ -171,6 +186,13 @@ class Reports:
     ) -> None:
         self._is_done = True
         made = pages() if any(form not in _SPOKEN for form in self._formats()) else []
+        if _gathered is not None:
+            is_wanted = any(form is ReportFormat.JSON for form, _ in self.files)
+            told = redacted(text(False)) if any(form is ReportFormat.TEXT for form, _ in self.files) else ""
+            _gathered.take(self, made, told, content() if is_wanted else None)
+            if self.output in GROWING:
+                self._answer(text, content, made, is_announced)
+            return
         for form, path in self.files:
             if form is ReportFormat.TEXT:
                 _write(path, redacted(text(False)))
@@ -237,6 +259,63 @@ class Reports:
             verbose=self.verbose,
             **_terminal(on_terminal),
         )
+
+
+GROWING: Final = (ReportFormat.TEXT, ReportFormat.JSON, ReportFormat.GITHUB)
+"""Formats that several runs answer one after the other; the others are one document of all."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Reports of several runs, kept to be written as one. ``name``: of the run that is on now, for people."""
+
+    name: str = ""
+    _reports: Reports | None = field(default=None, init=False)
+    _pages: list[Page] = field(default_factory=list, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
+    _contents: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def take(self, reports: Reports, pages: list[Page], text: str, content: Any) -> None:
+        """What one run reports; ``content``: as JSON, None when it is not wanted or there is none."""
+        self._reports = reports
+        self._pages += [replace(page, target=f"{self.name} ({page.target})") for page in pages]
+        self._texts.append(f"== environment {self.name} ==\n{text}")
+        self._contents[self.name] = content
+
+    def finish(self, results: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the files of all runs, and the answer where it is one document. Raises UsageError.
+
+        ``results``: of each run, for JSON.
+        """
+        from reconciler.report.json import dumps
+
+        if self._reports is None:
+            return
+        for form, path in self._reports.files:
+            if form is ReportFormat.TEXT:
+                _write(path, "\n".join(self._texts))
+            elif form is ReportFormat.JSON:
+                content = {name: {**r, "result": self._contents.get(name)} for name, r in results.items()}
+                _write(path, dumps({"environments": content}) + "\n")
+            else:
+                _write(path, _rendered(form, self._pages))
+        if self._reports.output not in GROWING:
+            self._reports._answer_pages(self._pages)
+        self._reports._summarise(self._pages)
+
+
+_gathered: Gathered | None = None
+
+
+@contextmanager
+def gathering() -> Iterator[Gathered]:
+    """Meanwhile reports are kept, for one report of several runs."""
+    global _gathered
+    _gathered = Gathered()
+    try:
+        yield _gathered
+    finally:
+        _gathered = None
 
 
 _asked: Reports | None = None

@@ -90,13 +90,17 @@ def rollback(
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         from reconciler.engine.planner import make_plan, plan_destroy
+        from reconciler.engine.rollback import moved_back
 
         _same_workspace(recorded, client)
         header = recorded.header
         tell(f"undoing {recorded.run}: {header.get('command', '')} at {header.get('at', '')}")
-        back = make_plan(undone.restored, snapshot, read.plan_options())
-        away = plan_destroy(undone.deleted, snapshot, read.plan_options())
-        return replace(back, steps=(*back.steps, *away.steps), notes=(*undone.notes, *back.notes))
+        # What the run touched it was allowed to: only what another stack took since is refused.
+        options = replace(read.plan_options(), adopt=True, is_whole=False)
+        back = make_plan(undone.restored, snapshot, options)
+        away = plan_destroy(undone.deleted, snapshot, options)
+        gone = moved_back(recorded, away.steps, back.steps)
+        return replace(back, steps=(*back.steps, *gone), notes=(*undone.notes, *back.notes))
 
     return act(read, planned, how, deleting=bool(deleted))
 
@@ -156,7 +160,8 @@ def _manifests(
     recorded: RecordedRun, target: str, project: str | None
 ) -> tuple[Loaded | None, Mapping[Address, Resource]]:
     """What is declared now, for values that no answer shows; nothing when it cannot be read."""
-    files = [str(file) for file in recorded.header.get("files", ()) if Path(str(file)).is_file()]
+    named = recorded.header.get("files")
+    files = [str(f) for f in named if Path(str(f)).is_file()] if isinstance(named, list) else []
     if not files:
         return None, {}
     try:

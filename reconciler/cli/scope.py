@@ -5,13 +5,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from reconciler.cli import completion
 from reconciler.errors import ManifestError, ReconcilerError, UsageError
 
-__all__ = ["AllEnvironments", "Environments", "Exclude", "Scope", "Select", "each_environment"]
+if TYPE_CHECKING:
+    from reconciler.cli.reports import Gathered
+
+__all__ = [
+    "AllEnvironments",
+    "ChangedSince",
+    "Environments",
+    "Exclude",
+    "Scope",
+    "Select",
+    "each_environment",
+]
 
 Environments = Annotated[
     list[str] | None,
@@ -21,6 +33,7 @@ Environments = Annotated[
         metavar="NAME",
         help="Environment of reconciler.yaml. Left out: its default_environment.",
         show_default=False,
+        autocompletion=completion.environments,
     ),
 ]
 AllEnvironments = Annotated[
@@ -36,24 +49,47 @@ Select = Annotated[
         metavar="TERM",
         help="Only these: Kind/name, Kind/na*, kind=KIND, label:team=a, file:PATH. Several add up.",
         show_default=False,
+        autocompletion=completion.addresses,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="TERM", help="Not these; written like --select.", show_default=False),
+    typer.Option(
+        "--exclude",
+        metavar="TERM",
+        help="Not these; written like --select.",
+        show_default=False,
+        autocompletion=completion.addresses,
+    ),
+]
+ChangedSince = Annotated[
+    str | None,
+    typer.Option(
+        "--changed-since",
+        metavar="REV",
+        help="Only what was touched since a git revision: its manifest, an overlay of it, a file that it "
+        "names; all of it when the project file was.",
+        show_default=False,
+    ),
 ]
 
-_JOINED: Final = ("text", "json", "markdown", "github")  # answers that can stand one after the other
 _WORST: Final = (1, 3, 2, 0)  # exit codes: an error is worse than a refusal, and that than changes
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One environment ("" for none, None for the default one), and terms that select resources."""
+    """One environment ("" for none, None for the default one), and what selects resources: terms, and the git
+    revision since which they were touched ("" for all)."""
 
     environment: str | None = None
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    changed_since: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is left out."""
+        return not (self.select or self.exclude or self.changed_since)
 
     @classmethod
     def of(
@@ -61,6 +97,7 @@ class Scope:
         environments: Sequence[str] | None = None,
         select: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        changed_since: str | None = None,
     ) -> Scope:
         """From a command's options. Raises UsageError when several environments are named."""
         names = list(environments or ())
@@ -69,7 +106,9 @@ class Scope:
                 f"one environment at a time, not {' and '.join(names)}",
                 fix="run the command for each of them",
             )
-        return cls(names[0] if names else None, tuple(select or ()), tuple(exclude or ()))
+        return cls(
+            names[0] if names else None, tuple(select or ()), tuple(exclude or ()), changed_since or ""
+        )
 
 
 def each_environment(*, stops: bool = False) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -105,15 +144,10 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
         "out",
         "rebase",
         "receipt",
-        "report",
     ):
         if given.get(option):
             shown = "--" + option.replace("_", "-")
             raise UsageError(f"{shown} is for one environment", fix=f"name one with -e, or leave {shown} out")
-    if str(given.get("output")) not in _JOINED:
-        raise UsageError(
-            f"-o {given.get('output')} is for one environment", fix=f"use -o {', '.join(_JOINED)}"
-        )
     if "-" in (given.get("paths") or ()):
         raise UsageError("the standard input can be read once only", fix="name one environment with -e")
     project = project_of(given.get("project"))
@@ -131,10 +165,24 @@ def _meant(named: Sequence[str], given: dict[str, Any]) -> list[str]:
 
 
 def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, Any], stops: bool) -> int:
+    from reconciler.cli.reports import gathering
+
+    with gathering() as gathered:
+        return _gather(command, names, given, stops, gathered)
+
+
+def _gather(
+    command: Callable[..., int],
+    names: Sequence[str],
+    given: dict[str, Any],
+    stops: bool,
+    gathered: Gathered,
+) -> int:
     from reconciler.cli import output
-    from reconciler.cli.reports import report_failure
+    from reconciler.cli.reports import GROWING, report_failure
 
     is_json = str(given.get("output")) == "json"
+    is_growing = str(given.get("output")) in list(map(str, GROWING))
     results: dict[str, dict[str, Any]] = {}
     told: dict[str, str] = {}
     failed = ""
@@ -143,7 +191,8 @@ def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, An
             results[name] = {"exit_code": 1, "not_begun": f"{failed} failed"}
             told[name] = f"not begun: {failed} failed"
             continue
-        if not is_json:
+        gathered.name = name
+        if is_growing and not is_json:
             output.answer(f"{'' if name == names[0] else chr(10)}== environment {name} ==\n")
         with output.collected(is_json) as kept:
             result: dict[str, Any] = {"exit_code": 0}
@@ -160,10 +209,11 @@ def _each(command: Callable[..., int], names: Sequence[str], given: dict[str, An
         told.setdefault(name, kept.summary)
         if result["exit_code"] not in (0, 2):
             failed = name
+    gathered.finish(results)
     if is_json:
         output.answer_report({"environments": results})
     else:
-        output.answer("\n" + _table(results, told))
+        (output.answer if is_growing else output.tell)("\n" + _table(results, told))
     return next(code for code in _WORST if any(r["exit_code"] == code for r in results.values()))
 
 

@@ -21,6 +21,7 @@ def validate(
     all_environments: opt.AllEnvironments = False,
     select: opt.Select = None,
     exclude: opt.Exclude = None,
+    changed_since: opt.ChangedSince = None,
     project: opt.ProjectFile = None,
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
@@ -38,7 +39,7 @@ def validate(
     """
     reports = Reports.of(output, report, "check")
     try:
-        scope = opt.Scope.of(environment, select, exclude)
+        scope = opt.Scope.of(environment, select, exclude, changed_since)
         read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
         problems, told = judge_of(read).manifests()
         if problems:

@@ -13,6 +13,7 @@ from reconciler.engine.file_apply import execute_file
 from reconciler.engine.file_reader import lives_in_file
 from reconciler.engine.journal import Recorder
 from reconciler.engine.options import PlanOptions
+from reconciler.engine.ownership import stand_in
 from reconciler.engine.planner import make_plan, make_step, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import Clock, SystemClock
@@ -70,7 +71,8 @@ def apply(
     ``taken_at`` gives the time of a reading as RFC 3339. ``recorder`` hears of each call. Raises nothing that
     a server can cause: failures stand in the outcomes, a failed proof in ``unverified``.
     """
-    resources: Mapping[Address, Resource] = {resource.address: resource for resource in desired}
+    stands = [stand_in(step.address, plan.stack, step.source) for step in plan.steps]
+    resources: Mapping[Address, Resource] = {resource.address: resource for resource in (*stands, *desired)}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
     options_again = PlanOptions(stack=plan.stack, adopt=adopted)
     carry_out = execute_file if lives_in_file(desired) else execute
@@ -97,7 +99,9 @@ def apply(
             remaining = make_plan(kept, snapshot, options_again)
         except (TargetError, ManifestError) as error:
             return Applied(plan, outcomes, None, False, f"what was done could not be read again: {error}")
-        again = plan_destroy([r for r in touched if r.address in deleted], snapshot, options_again)
+        told = {step.address for step in remaining.steps}
+        away = [r for r in touched if r.address in deleted - told]
+        again = plan_destroy(away, snapshot, options_again)
         remaining = Plan(plan.target, (*remaining.steps, *again.steps), plan.stack, remaining.notes)
         if wait is None or remaining.is_empty or not finished or (stop is not None and stop.is_set()):
             break

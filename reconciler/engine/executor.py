@@ -111,12 +111,17 @@ class _Loop:
             tell=tell,
             recorder=self.recorder,
             ids=self.ids,
+            successor=None if step.moved_to is None else self._reader(step.moved_to),
         )
 
         def peek() -> Live | None:
             return read_live(self.client, resource, permissions=False)
 
         return _Task(step, run, run.run(), began, peek)
+
+    def _reader(self, address: Address) -> Callable[[], Live | None]:
+        resource = self.resources[address]
+        return lambda: read_live(self.client, resource, permissions=False)
 
     def advance(self, task: _Task, result: Result | None) -> None:
         """Let a step run on in a worker until it waits or ends. Runs in a worker."""
@@ -141,9 +146,9 @@ class _Loop:
         assert wait is not None
         now = self.clock.now()
         over = patience.is_over(now)
-        may_be_old = not wait.for_gone and now - patience.since < LAG
+        may_be_old = not (wait.for_gone or wait.look) and now - patience.since < LAG
         try:
-            live = task.peek()
+            live = (wait.look or task.peek)()
         except TargetError as error:
             patience.misses += 1
             if over or patience.misses >= _READ_MISSES:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from reconciler.engine.sameness import contains, equal, is_absent
 from reconciler.kinds import kind_of
 from reconciler.kinds.endpoint import kept_grants
+from reconciler.kinds.marks import without_marks
 from reconciler.schema import MISSING, Field, derived_default, kinds
 from reconciler.shape import item_key
 from reconciler.values import Address, Live, Secret
@@ -101,6 +102,8 @@ def manifest_of(live: Live, variables: Variables, *, literal: _LITERAL) -> Manif
     """The document of a live resource. ``literal``: how text is written that stands for itself."""
     of = kind_of(live.address)
     shape: dict[str, Any] = dict(of.normalise(live))
+    if isinstance(shape.get("tags"), Mapping):
+        shape["tags"] = without_marks(shape["tags"])  # whose it is says the next stack itself
     if live.permissions is not None:
         kept = kept_grants(live, {})
         shape["permissions"] = [grant for grant in shape.get("permissions", ()) if grant not in kept]
@@ -112,6 +115,7 @@ def manifest_of(live: Live, variables: Variables, *, literal: _LITERAL) -> Manif
         "apiVersion": "reconciler/v1",
         "kind": live.address.kind,
         "metadata": {"name": literal(live.address.name)},
+        **({"lifecycle": {"prevent_destroy": True}} if of.is_protected(live) else {}),
         "spec": spec,
     }
     return Manifest(live.address, document, walk.variables, tuple(walk.notes()))

@@ -192,8 +192,14 @@ def foreign(of: Kind, resource: Resource, live: Live, adopt: bool) -> str:
     if of.owned_by is None:
         return ""
     owner = of.owned_by(live)
-    if owner == resource.stack or (not owner and adopt):
+    if owner == resource.stack or (not owner and (adopt or resource.marks)):
         return ""
+    if owner and not resource.stack:
+        return (
+            f"{resource.address} belongs to stack {owner}\n"
+            "why: this run names no stack\n"
+            f"next: run it with --stack {owner} if it is yours"
+        )
     if owner:
         return (
             f"{resource.address} belongs to stack {owner}\n"

@@ -16,21 +16,25 @@ class PlanOptions:
     """What a plan depends on besides desired and live: a plan file keeps it, else it would be judged without.
 
     ``stack``: who plans, "" for nobody in particular. ``resend``: addresses whose write-only values are sent
-    again, True for all. ``adopt``: take over what exists and no stack owns.
+    again, True for all. ``adopt``: take over what exists and no stack owns. ``prune``: delete what the stack
+    owns and no manifest names any more. ``is_whole``: the manifests are all that the stack has, so that what
+    they do not name is known to be undeclared.
     """
 
     stack: str = ""
     resend: frozenset[Address] | bool = False
     adopt: bool = False
+    prune: bool = False
+    is_whole: bool = False
 
     def resends(self, address: Address) -> bool:
         """Whether the write-only values of this resource are sent again."""
         return self.resend if isinstance(self.resend, bool) else address in self.resend
 
     def to_json(self) -> dict[str, Any]:
-        """As a plan file has it; the stack stands there by itself."""
+        """As a plan file has it; the stack stands there by itself, what is whole follows from the paths."""
         resend = self.resend if isinstance(self.resend, bool) else sorted(map(str, self.resend))
-        return {"resend_secrets": resend, "adopt": self.adopt}
+        return {"resend_secrets": resend, "adopt": self.adopt, "prune": self.prune}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], *, stack: str) -> PlanOptions:
@@ -42,4 +46,5 @@ class PlanOptions:
             stack=stack,
             resend=resend if isinstance(resend, bool) else frozenset(map(Address.parse, resend)),
             adopt=content["adopt"] is True,
+            prune=content.get("prune") is True,  # files of older versions have none
         )

@@ -14,7 +14,14 @@ from reconciler.values import Action, Step
 
 __all__ = ["by_value", "value_of"]
 
-_SECTIONS: Final = {"": 2, "config": 2, "email_notifications": 4, "telemetry_config": 4, "tags": 5}
+_LAST: Final = ("tags", "owner", "protected")
+_SECTIONS: Final = {
+    "": 2,
+    "config": 2,
+    "email_notifications": 4,
+    "telemetry_config": 4,
+    **dict.fromkeys(_LAST, 5),
+}
 _GUARDS: Final = 3
 _ACTIONS: Final = {Action.CREATE: 0, Action.REPLACE: 1, Action.DELETE: 6}
 

@@ -45,7 +45,7 @@ class PlanFile:
 
     ``options``: what was asked of the plan. ``salt``: of the digests that stand for what may be secret.
     ``digest``: of the whole file. ``environment``: "" for none; ``select``, ``exclude``: terms, as the
-    command line had them.
+    command line had them; ``changed_since``, ``since``: git commits, "" for none.
     """
 
     made_at: str
@@ -64,6 +64,8 @@ class PlanFile:
     environment: str = ""
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    changed_since: str = ""
+    since: str = ""
 
     @property
     def steps(self) -> Mapping[str, Mapping[str, Any]]:
@@ -117,6 +119,8 @@ def plan_file_json(
     environment: str = "",
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    changed_since: str = "",
+    since: str = "",
     key: str = "",
 ) -> dict[str, Any]:
     """The file's content, sealed.
@@ -137,6 +141,8 @@ def plan_file_json(
             "environment": environment,
             "select": list(select),
             "exclude": list(exclude),
+            "changed_since": changed_since,
+            "since": since,
         },
         **options.to_json(),
         "meaning": digest_of(meant),
@@ -159,6 +165,8 @@ def meaning(desired: Sequence[Resource], salt: str) -> dict[str, Any]:
             "prevent_destroy": resource.lifecycle.prevent_destroy,
             "ignore_changes": sorted(resource.lifecycle.ignore_changes),
             "allow_unknown_fields": resource.allow_unknown_fields,
+            # Only where it is written: files that were made before it was known have none.
+            **({"moved_from": moved} if (moved := resource.lifecycle.moved_from) else {}),
         }
         for resource in desired
     }
@@ -211,6 +219,8 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
             environment=_text(manifests.get("environment", "")),
             select=tuple(_text(term) for term in _list(manifests.get("select", []))),
             exclude=tuple(_text(term) for term in _list(manifests.get("exclude", []))),
+            changed_since=_text(manifests.get("changed_since", "")),
+            since=_text(manifests.get("since", "")),
         )
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UsageError(
@@ -261,8 +271,32 @@ def compared_with(
         for found in _judged(file, resource.address, then, now, meant, ground, redactor)
     ]
     declared = {str(resource.address) for resource in desired}
-    moved += [Moved(Address.parse(address), "gone") for address in then if address not in declared]
+    for name in dict.fromkeys((*then, *now)):
+        if name not in declared:
+            moved += _undeclared(file, Address.parse(name), then, now, ground, redactor)
     return tuple(moved)
+
+
+def _undeclared(
+    file: PlanFile,
+    address: Address,
+    then: Mapping[str, Mapping[str, Any]],
+    now: Mapping[str, Mapping[str, Any]],
+    ground: Snapshot,
+    redactor: Redactor,
+) -> list[Moved]:
+    """What moved of something that is deleted because no manifest declares it (any more)."""
+    name = str(address)
+    if name in file.desired:
+        return [Moved(address, "gone")]
+    if name not in then:
+        return [Moved(address, "live", ("it is there, and no longer declared",))]
+    if (fields := _live_moved(file, address, then[name], ground, redactor)) is not None:
+        return [Moved(address, "live", fields)]
+    if name not in now:
+        return [Moved(address, "effect", ("it is not to be deleted now",))]
+    other = _effects(then[name], now[name])
+    return [Moved(address, "effect", other)] if other else []
 
 
 def _judged(
@@ -292,7 +326,7 @@ def _judged(
 
 def _edited(address: Address, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = differing(kind_of(address).fields, then["spec"], now["spec"], FieldPath())
-    for name in ("prevent_destroy", "ignore_changes", "allow_unknown_fields"):
+    for name in ("prevent_destroy", "ignore_changes", "moved_from", "allow_unknown_fields"):
         if then.get(name) != now.get(name):
             found.append(f"lifecycle.{name}" if name != "allow_unknown_fields" else f"metadata.{name}")
     return found

@@ -9,6 +9,7 @@ from typing import Any, Final
 from reconciler.engine.compare import Comparison, compare_sections
 from reconciler.engine.links import foreign, linked_steps, ordered_deletes
 from reconciler.engine.options import PlanOptions
+from reconciler.engine.ownership import beyond, deletion, moved_notes, ownership_notes, protection
 from reconciler.kinds import kind_of
 from reconciler.shape import canonical, canonical_sources
 from reconciler.values import (
@@ -34,14 +35,17 @@ def make_plan(
     desired: Sequence[Resource],
     snapshot: Snapshot,
     options: PlanOptions = _PLAIN,
+    gone: Sequence[Resource] = (),
 ) -> Plan:
     """What has to be done for the live side to be as desired; a step for each resource, also a no-op.
 
-    Live resources that no manifest names do not appear: they are nobody's business here.
+    Live resources that no manifest names do not appear, except what moved to one that is named, what is
+    ``gone`` (it was declared), and with ``options.prune`` what the stack owns: everything else is nobody's
+    business here.
     Raises ManifestError when a manifest names something that is neither declared nor live.
     """
     steps = [make_step(resource, snapshot.resources.get(resource.address), options) for resource in desired]
-    return assemble(snapshot, desired, steps, options)
+    return assemble(snapshot, desired, steps, options, gone)
 
 
 def assemble(
@@ -49,12 +53,20 @@ def assemble(
     desired: Sequence[Resource],
     steps: Sequence[Step],
     options: PlanOptions = _PLAIN,
+    gone: Sequence[Resource] = (),
 ) -> Plan:
     """The plan of these steps: in the order of their references, with the ids that are known, and with what
     concerns all of them said once. Raises ManifestError as :func:`make_plan` does."""
+    steps = [
+        replace(step, notes=(*step.notes, *told))
+        if step.action is not Action.CREATE and (told := moved_notes(resource, snapshot.resources))
+        else step
+        for resource, step in zip(desired, steps, strict=True)
+    ]
     linked = linked_steps(desired, steps, snapshot)
-    notes = (*_notes(steps), *_unmarked(steps))
-    return Plan(snapshot.target, linked, stack=options.stack, notes=notes)
+    more = tuple(beyond(desired, steps, snapshot, options, gone))
+    notes = (*_notes(steps), *_unmarked(steps), *ownership_notes((*desired, *gone), snapshot, options))
+    return Plan(snapshot.target, (*linked, *more), stack=options.stack, notes=notes)
 
 
 def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanOptions = _PLAIN) -> Plan:
@@ -65,21 +77,10 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanO
     steps = []
     for resource in desired:
         live = snapshot.resources.get(resource.address)
-        of = kind_of(resource.address)
-        step = Step(resource.address, Action.NO_OP, source=resource.source, notice="nothing")
-        if live is not None and not of.is_assertion:
-            step = replace(
-                step,
-                action=Action.DELETE,
-                calls=of.calls(resource, live, Action.DELETE, ()),
-                notice=of.notice(Action.DELETE, ()),
-                fingerprint=of.fingerprint(live, of.normalise(live)),
-                base=of.normalise(live),
-                protected=resource.lifecycle.prevent_destroy,
-                refusal=foreign(of, resource, live, options.adopt),
-                notes=of.notes(live),
-            )
-        steps.append(step)
+        if live is not None and not kind_of(resource.address).is_assertion:
+            steps.append(deletion(resource, live, options))
+        else:
+            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing"))
     ordered = ordered_deletes(desired, steps, snapshot)
     return Plan(snapshot.target, ordered, stack=options.stack, notes=_unmarked(steps))
 
@@ -118,11 +119,15 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     if of.owner_change is not None and not refusal and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)
         is_taken = of.owned_by is not None and of.owned_by(live) != resource.stack
+    if of.protection_change is not None and not refusal:
+        found.changes += filter(None, (of.protection_change(resource, live),))
     changes = _with_sources(resource, desired, found.changes)
     action = _action(found)
     if action is Action.UPDATE and (is_taken or refusal):
         action = Action.ADOPT
     writes = action is not Action.NO_OP
+    is_foreign = bool(refusal)
+    refusal = refusal or protection(resource, live, action)
     return Step(
         resource.address,
         action,
@@ -134,14 +139,23 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
         notes=(
             *of.notes(live),
             *(f"{s.path} {s.detail}" for s in found.skipped if s.reason is Reason.UNKNOWN and s.detail),
-            *((refusal.splitlines()[0],) if refusal and not writes else ()),
+            *((_left_alone(refusal),) if refusal and not writes else ()),
         ),
-        source=resource.source,
+        source=resource.place,
         # Only a step that writes is ever held against them.
         fingerprint=of.fingerprint(live, shape) if writes else "",
         base=shape if writes else None,
-        protected=resource.lifecycle.prevent_destroy,
+        protected=resource.lifecycle.prevent_destroy or of.is_protected(live),
         refusal=refusal if writes else "",
+        is_foreign=is_foreign,
+    )
+
+
+def _left_alone(refusal: str) -> str:
+    """What is not ours and as declared: nothing is refused, for nothing would be done."""
+    what, _, _ = refusal.partition("\n")
+    return (
+        what if "belongs to" in what else f"{what}: as it is as declared it is left alone; --adopt takes it"
     )
 
 
@@ -182,8 +196,8 @@ def _with_sources(
     resource: Resource, desired: Mapping[str, Any], changes: Sequence[FieldChange]
 ) -> tuple[FieldChange, ...]:
     """The changes, each with the place in the manifest that wants it."""
-    if not changes:
-        return ()
+    if not changes or resource.place is None:
+        return tuple(changes)
     of = kind_of(resource.address)
     places = canonical_sources(of.fields, resource.spec, resource.positions)
     located = replace(resource, positions=places)

@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import assemble, make_step
-from reconciler.engine.snapshot import read_snapshot
+from reconciler.engine.snapshot import Prune, read_snapshot
 from reconciler.values import Live, Plan, Resource, Snapshot, Step
 
 __all__ = ["read_and_plan"]
@@ -20,6 +20,7 @@ def read_and_plan(
     *,
     target: str,
     taken_at: str,
+    prune: Prune | None = None,
 ) -> tuple[Snapshot, Plan]:
     """What :func:`read_snapshot` and then ``make_plan`` give, in the time of the reading alone.
 
@@ -30,5 +31,5 @@ def read_and_plan(
     def seen(resource: Resource, live: Live | None) -> None:
         steps.append(make_step(resource, live, options))
 
-    snapshot = read_snapshot(client, desired, target=target, taken_at=taken_at, seen=seen)
+    snapshot = read_snapshot(client, desired, target=target, taken_at=taken_at, seen=seen, prune=prune)
     return snapshot, assemble(snapshot, desired, steps, options)

@@ -10,9 +10,9 @@ from reconciler.errors import BadAnswer, NotFound, TargetError
 from reconciler.kinds import kind_of
 from reconciler.kinds.endpoint import misshapen
 from reconciler.terminal import control
-from reconciler.values import Live, Resource
+from reconciler.values import STACK_TAG, Live, Resource
 
-__all__ = ["list_names", "read_live", "read_unlisted"]
+__all__ = ["list_names", "listed_owner", "read_live", "read_unlisted"]
 
 _PAGE = 10
 """A plugin's list of so many may be one page of more: SageMaker's API gives 10 unless it is asked for more
@@ -35,6 +35,16 @@ def list_names(client: Any, name: str, desired: Sequence[Resource]) -> Mapping[s
         case _:
             found = list(client.list_endpoints())
     return {str(item.get("name") or item.get("id")): item for item in found}
+
+
+def listed_owner(summary: Mapping[str, Any]) -> str:
+    """The stack whose marker an endpoint's entry of LIST shows, "" for none. Answers are not trusted."""
+    tags = summary.get("tags")
+    pairs = tags if isinstance(tags, list) else ()
+    found = [
+        pair.get("value") for pair in pairs if isinstance(pair, Mapping) and pair.get("key") == STACK_TAG
+    ]
+    return str(found[0] or "") if found else ""
 
 
 def _listed(client: Any, endpoint: str | None) -> list[Mapping[str, Any]]:

@@ -15,7 +15,8 @@ from typing import Any
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import RecordedCall, RecordedRun
 from reconciler.engine.snapshot import snapshot_from_json
-from reconciler.kinds import kind_of
+from reconciler.errors import UsageError
+from reconciler.kinds import kind_of, marks
 from reconciler.schema import Field
 from reconciler.shape import item_key
 from reconciler.values import (
@@ -31,9 +32,10 @@ from reconciler.values import (
     Secret,
     Snapshot,
     Source,
+    Step,
 )
 
-__all__ = ["Undo", "skeletons", "undo"]
+__all__ = ["Undo", "moved_back", "skeletons", "undo"]
 
 _UNREADABLE = (Reason.WRITE_ONLY, Reason.NOT_ECHOED)
 
@@ -132,6 +134,19 @@ def undo(
     return undone
 
 
+def moved_back(run: RecordedRun, away: Sequence[Step], back: Sequence[Step]) -> tuple[Step, ...]:
+    """The deletions of ``away``; what a run moved goes only once what it came from is live again."""
+    recorded = (run.header.get("plan") or {}).get("steps", ())
+    came_from = {step["moved_to"]: str(step["address"]) for step in recorded if step.get("moved_to")}
+    there = {str(step.address): step.address for step in back}
+    return tuple(
+        replace(step, depends_on=(*step.depends_on, old), moved_to=old)
+        if step.calls and (old := there.get(came_from.get(str(step.address), ""))) is not None
+        else step
+        for step in away
+    )
+
+
 # ---- what the record says --------------------------------------------------------------------------------
 
 
@@ -145,6 +160,18 @@ def _after(run: RecordedRun) -> Mapping[Address, Live]:
 
 
 def _acted(run: RecordedRun) -> list[_Acted]:
+    """What the run did. Raises UsageError for a record that somebody, or a broken disk, made another."""
+    try:
+        return _acted_on(run)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"the record of run {run.run} cannot be undone from: what was planned is garbled",
+            why=f"it lacks or garbles {error}",
+            fix=f"reconciler history show {run.run} tells what was called",
+        ) from error
+
+
+def _acted_on(run: RecordedRun) -> list[_Acted]:
     calls: dict[Address, list[RecordedCall]] = {}
     for call in run.acted:
         calls.setdefault(call.address, []).append(call)
@@ -198,7 +225,7 @@ class _Undoing:
             if self.before.permissions is None:
                 self.notes.append(f"{address}: its permissions are not on record, and do not come back")
             present = kind_of(address).normalise(self.now) if self.now is not None else {}
-            return self._restored(tuple({**self._shape(), **present}))
+            return self._restored(tuple({**self._shape(), **present, **marks.SECTIONS}))
         if self.now is None:
             return Undo(notes=(f"{address} was deleted since, and is left alone",))
         return self._restored(self.acted.sections)
@@ -248,11 +275,21 @@ class _Undoing:
                     return Undo(notes=tuple(self.notes))
                 continue
             spec[name] = value
-        if not spec:
+        tags = self._carried()
+        # What the run did to them is undone; what it left as it was stays as it is now.
+        carried = {tag: tags.get(tag) for name, tag in marks.SECTIONS.items() if name in sections}
+        if isinstance(spec.get("tags"), Mapping):
+            spec["tags"] = marks.without_marks(spec["tags"])
+        if not (spec or carried):
             return Undo(notes=tuple(self.notes))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
         resource = self._resource(spec, Lifecycle(self.acted.is_protected or kept))
+        resource = replace(resource, marks=carried)
         return Undo(restored=(resource,), notes=tuple(self.notes))
+
+    def _carried(self) -> Mapping[str, Any]:
+        """The tags that were there, ours among them."""
+        return self._shape().get("tags") or {}
 
     def _shape(self) -> Mapping[str, Any]:
         """What was there, in the shape of a spec."""

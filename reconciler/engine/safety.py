@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from reconciler.engine.verdicts import denied
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError, UsageError
 from reconciler.kinds.deployment import owner_of
+from reconciler.kinds.marks import SECTIONS
 from reconciler.values import STACK_TAG, Action, Plan, Step
 
 __all__ = [
@@ -72,15 +73,17 @@ class Limits:
     """How much one plan may do to what exists.
 
     ``deletes``: deletions and replacements together, for both end what callers use. ``changes``: these and
-    updates. What is created is not limited: it takes nothing from anybody.
+    updates. What is created is not limited, for it takes nothing from anybody; nor is what is only marked as
+    ours. ``is_asked``: how many may be deleted was said for this run alone.
     """
 
     deletes: Limit = Limit()
     changes: Limit = Limit()
+    is_asked: bool = False
 
 
 DEFAULTS = Limits(deletes=Limit(percent=30), changes=Limit(percent=50))
-UNLIMITED = Limits()
+UNLIMITED = Limits(is_asked=True)
 
 
 def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
@@ -137,8 +140,15 @@ def _sentence(step: Step) -> str:
 def over_limits(plan: Plan, limits: Limits) -> RefusedError | None:
     """The limit that this plan exceeds, with count, threshold and flag; None when it exceeds none."""
     population = sum(1 for step in plan.steps if _exists(step))
+    if plan.steps and all(step.is_undeclared for step in plan.steps) and not limits.is_asked:
+        return RefusedError(
+            f"nothing is declared, and all {len(plan.steps)} that stack {plan.stack} owns would be deleted: "
+            f"{_named(plan.steps)}",
+            why="an empty set of manifests is more often a mistake than a wish",
+            fix=f"if it is meant, --max-deletes {len(plan.steps)} allows it",
+        )
     deleted = [s for s in plan.steps if s.action in (Action.DELETE, Action.REPLACE)]
-    changed = [s for s in plan.steps if s.calls and s.action in _CHANGES]
+    changed = [s for s in plan.steps if s.calls and s.action in _CHANGES and not _is_marked_only(s)]
     for steps, limit, flag, verb in (
         (deleted, limits.deletes, "--max-deletes", "deleted or replaced"),
         (changed, limits.changes, "--max-changes", "changed, replaced or deleted"),
@@ -155,6 +165,11 @@ def over_limits(plan: Plan, limits: Limits) -> RefusedError | None:
 
 
 _CHANGES = (Action.UPDATE, Action.ADOPT, Action.REPLACE, Action.DELETE)
+
+
+def _is_marked_only(step: Step) -> bool:
+    """It is taken over, or given up, and nothing else of it changes."""
+    return bool(step.changes) and all(change.section in SECTIONS for change in step.changes)
 
 
 def _exists(step: Step) -> bool:
@@ -182,6 +197,12 @@ _SERVING = ("Endpoint", "Deployment", "GatewayEndpoint")
 def replacements(plan: Plan) -> RefusedError | None:
     """Why replacements of what serves need somebody's word; None when the plan has none."""
     replaced = [s for s in plan.steps if s.action is Action.REPLACE and s.address.kind in _SERVING]
+    if moved := [step for step in plan.steps if step.moved_to is not None]:
+        return RefusedError(
+            "\n".join(f"{s.address} would be deleted once {s.moved_to} is live" for s in moved),
+            why="the API cannot rename an endpoint: who still calls the old name gets errors from then on",
+            fix="if that is meant, --allow-replace allows it",
+        )
     if not replaced:
         return None
     forced = sorted({str(c.path) for step in replaced for c in step.changes if c.forces_replace})

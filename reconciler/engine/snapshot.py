@@ -6,11 +6,12 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.engine.file_reader import lives_in_file, read_file
-from reconciler.engine.readers import list_names, read_live, read_unlisted
+from reconciler.engine.ownership import moved_from, stand_in, undeclared
+from reconciler.engine.readers import list_names, listed_owner, read_live, read_unlisted
 from reconciler.errors import TargetError, UsageError
 from reconciler.kinds import kind_of
 from reconciler.kinds.endpoint import fields, misshapen
@@ -18,6 +19,7 @@ from reconciler.schema import Field, kinds
 from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
+    "Prune",
     "masked_spec",
     "read_snapshot",
     "snapshot_from_json",
@@ -30,6 +32,14 @@ READ_PARALLELISM = 16
 """Reads at a time. Reads are not counted against the workspace's write budget."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Whose undeclared resources are read too, and of which kinds."""
+
+    stack: str
+    kinds: tuple[str, ...]
+
+
 def read_snapshot(
     client: Any,
     desired: Sequence[Resource],
@@ -39,13 +49,16 @@ def read_snapshot(
     parallelism: int = READ_PARALLELISM,
     seen: Callable[[Resource, Live | None], None] = lambda resource, live: None,
     deleting: bool = False,
+    prune: Prune | None = None,
 ) -> Snapshot:
     """Read what a plan for ``desired`` needs: 1 LIST for each kind, 1 GET for each declared resource that
     LIST shows, and 1 more for each endpoint that manages permissions. Of an MLflow gateway: lists alone.
 
-    ``deleting``: it is for a plan that deletes. ``seen`` is called in the caller's thread for each resource
-    as soon as it is known, in the order of ``desired``, while others are still being read. Raises TargetError
-    when a read fails for another reason than the endpoint being gone by then.
+    What moved is read under its old name too. ``deleting``: it is for a plan that deletes. ``prune``: what a
+    stack owns and ``desired`` does not name is read too, 1 GET each; the list tells whose it is. ``seen`` is
+    called in the caller's thread for each resource as soon as it is known, in the order of ``desired``, while
+    others are still being read. Raises TargetError when a read fails for another reason than the endpoint
+    being gone by then.
     """
     if lives_in_file(desired):
         snapshot = read_file(client, desired, target=target, taken_at=taken_at)
@@ -62,7 +75,7 @@ def read_snapshot(
     found: list[Live] = []
     summaries: dict[Address, Mapping[str, Any]] = {}
     counts: dict[str, int] = {}
-    for name in dict.fromkeys(resource.address.kind for resource in desired):
+    for name in dict.fromkeys([*(r.address.kind for r in desired), *(prune.kinds if prune else ())]):
         of_kind = [resource for resource in desired if resource.address.kind == name]
         listed = list_names(client, name, of_kind)
         counts[name] = len(listed)
@@ -74,23 +87,55 @@ def read_snapshot(
             return read_unlisted(client, resource, counts[resource.address.kind])
         return read_live(client, resource, summary)
 
+    owners = _owners(summaries)
+    more = _undeclared(desired, summaries, owners, prune)
+
     def take(results: Iterable[Live | None]) -> None:
-        for resource, live in zip(desired, results, strict=True):
-            seen(resource, live)
+        for resource, live in zip((*desired, *more), results, strict=True):
+            if resource not in more:
+                seen(resource, live)
             if live is not None:
                 found.append(live)
 
-    if len(desired) > 1:
-        with ThreadPoolExecutor(min(parallelism, len(desired)), "read") as pool:
-            take(pool.map(details, desired))
+    if len(desired) + len(more) > 1:
+        with ThreadPoolExecutor(min(parallelism, len(desired) + len(more)), "read") as pool:
+            take(pool.map(details, (*desired, *more)))
     else:
-        take(map(details, desired))
+        take(map(details, (*desired, *more)))
     return Snapshot(
         target,
         taken_at,
         {live.address: live for live in found},
         names=tuple(sorted(summaries)),
+        owners=owners,
     )
+
+
+def _owners(summaries: Mapping[Address, Mapping[str, Any]]) -> dict[Address, str]:
+    """Whose each of them is, as far as the list tells: endpoints carry their tags there."""
+    return {
+        address: owner
+        for address, summary in summaries.items()
+        if address.kind == "Endpoint" and (owner := listed_owner(summary))
+    }
+
+
+def _undeclared(
+    desired: Sequence[Resource],
+    summaries: Mapping[Address, Mapping[str, Any]],
+    owners: Mapping[Address, str],
+    prune: Prune | None,
+) -> tuple[Resource, ...]:
+    """What is to be read though no manifest declares it: what was moved from, and what is to be pruned."""
+    old = [
+        stand_in(address, resource.stack)
+        for resource in desired
+        if (address := moved_from(resource)) is not None and address in summaries
+    ]
+    if prune is None:
+        return tuple(old)
+    listed = Snapshot("", "", {}, owners=owners)
+    return (*old, *(stand_in(address, prune.stack) for address in undeclared(desired, listed, prune.stack)))
 
 
 def with_grants(client: Any, snapshot: Snapshot, addresses: Iterable[Address]) -> Snapshot:
@@ -136,6 +181,7 @@ def snapshot_to_json(snapshot: Snapshot, *, salt: str | None = None) -> dict[str
         "salt": used,
         "names": [str(address) for address in snapshot.names],
         "ids": {str(address): live_id for address, live_id in snapshot.ids.items()},
+        "owners": {str(address): owner for address, owner in snapshot.owners.items()},
         "resources": {
             str(address): {
                 "raw": _masked(kind_of(address).fields, live.raw, used),
@@ -196,7 +242,8 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
                 where=where,
                 fix=f"this version reads format {FORMAT_VERSION}",
             )
-        salt = content["salt"]
+        if not isinstance(salt := content["salt"], str):
+            raise TypeError("salt: no text")
         resources = {}
         for text, entry in content["resources"].items():
             address = Address.parse(text)
@@ -206,7 +253,8 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
             resources[address] = live
         names = tuple(Address.parse(text) for text in content["names"])
         ids = {Address.parse(text): str(live_id) for text, live_id in content.get("ids", {}).items()}
-        return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt, ids)
+        owners = {Address.parse(text): str(owner) for text, owner in content.get("owners", {}).items()}
+        return Snapshot(str(content["target"]), str(content["taken_at"]), resources, names, salt, ids, owners)
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             "this is not a snapshot file",

@@ -54,9 +54,11 @@ _GONE = "it was deleted, or made anew, since it was read"
 class Wait:
     """Yielded by a step: resume me with :class:`Settled` once the endpoint is ready or failed, or with
     :class:`Gone`. ``for_gone``: it is the going that is awaited. ``is_old``: a ready endpoint may be what was
-    before the call; it is believed only when it stays so (``executor.LAG``)."""
+    before the call; it is believed only when it stays so (``executor.LAG``). ``look``: reads what is waited
+    for, where that is another resource."""
 
     for_gone: bool = False
+    look: Callable[[], Live | None] | None = None
     is_old: Callable[[Live], bool] = lambda live: False
 
 
@@ -99,7 +101,7 @@ class StepRun:
     ``client``: whatever has the calls' methods. ``read``: the resource as it is now, None when there is
     none. ``replan``: what would be left to do for a live side. ``waits``: wait until it is live.
     ``stopping``: begin no more calls. ``now``: seconds. ``ids``: the ids of what this apply created so far,
-    shared by all its steps. ``recorder`` hears of each call.
+    shared by all its steps. ``recorder`` hears of each call. ``successor``: reads what takes its place.
     """
 
     step: Step
@@ -112,6 +114,7 @@ class StepRun:
     tell: Progress
     recorder: Recorder | None = None
     ids: dict[Address, str] = field(default_factory=dict)
+    successor: Callable[[], Live | None] | None = None
     results: list[CallResult] = field(default_factory=list)
     log_tail: tuple[str, ...] = ()
     url: str = ""
@@ -155,6 +158,8 @@ class StepRun:
         """Read again; refuse when the live side is not what the plan was judged by."""
         if self.step.action is Action.CREATE:
             return  # the create itself is the guard: the API answers 409 when the name is in use
+        if self.successor is not None:
+            yield from self._await_successor(self.successor)
         self.tell("calling", "reading it again")
         live = self.read()
         if live is not None and self._left[0].needs_settled and self._is_waiting(live):
@@ -168,6 +173,26 @@ class StepRun:
             live = self.read()
         self._judge(live)
         self._seen = live
+
+    def _await_successor(self, look: Callable[[], Live | None]) -> Generator[Wait, Result, None]:
+        """What takes its place must be live before this one goes: until then callers have only this one."""
+        to, live = self.step.moved_to, look()
+        if live is None:
+            raise _Ended(StepStatus.REFUSED, f"{to} does not exist: this one is kept\nnext: plan again")
+        status, message = kind_of(self.step.address).status(live.raw)
+        if status is Status.WAITING:
+            if not self.waits:
+                why = f"{to} is not live yet: until it is, this one serves\nnext: apply again later"
+                raise _Ended(StepStatus.NOT_BEGUN, why)
+            result = yield Wait(look=look)
+            if self._live_of(result) is None:
+                raise _Ended(StepStatus.REFUSED, f"{to} was deleted: this one is kept\nnext: plan again")
+            assert isinstance(result, Settled)
+            status, message = result.status, result.message
+        if status is not Status.READY:
+            raise _Ended(
+                StepStatus.REFUSED, f"{to} is not live: {message}\nnext: repair it; this one is kept"
+            )
 
     def _judge(self, live: Live | None) -> None:
         if live is None:
@@ -327,8 +352,15 @@ class StepRun:
         live = self.read()
         left = self.replan(live)
         later = {c.section for c in self._left[1:]}
-        if live is None or any(change.section not in later for change in left.changes):
-            names = sorted({str(c.path) for c in left.changes if c.section not in later})
+        names = sorted({str(c.path) for c in left.changes if c.section not in later})
+        if live is not None and left.is_foreign:
+            self.results.append(CallResult(call, "failed"))
+            raise _Ended(
+                StepStatus.REFUSED,
+                "an endpoint of this name appeared since the plan, and it is not this stack's\n"
+                f"why: {error}\nnext: plan again",
+            )
+        if live is None or names:
             self.results.append(CallResult(call, "failed"))
             raise _Ended(
                 StepStatus.REFUSED,
@@ -353,7 +385,7 @@ class StepRun:
         same = not any(_covers(call, change) for change in left.changes)
         if call.creates:
             later = {c.section for c in self._left[1:]}
-            same = all(change.section in later for change in left.changes)
+            same = not left.is_foreign and all(change.section in later for change in left.changes)
             if not same:
                 raise _Ended(
                     StepStatus.REFUSED,
@@ -396,7 +428,7 @@ class StepRun:
 
     def _unmoved(self, live: Live) -> None:
         """What is still to be written is as the plan saw it: the wait may have been long."""
-        if self.step.base is None or self.step.action is not Action.UPDATE:
+        if self.step.base is None or self.step.action not in (Action.UPDATE, Action.ADOPT):
             return
         of = kind_of(self.step.address)
         left = {section for call in self._left for section in (call.section, *call.also)}

@@ -7,37 +7,89 @@ live and from each other it is *both*.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from reconciler.engine.options import PlanOptions
+from reconciler.engine.planner import make_plan, make_step
 from reconciler.kinds import kind_of
-from reconciler.values import Action, Address, FieldChange, Plan, Resource, Source, Step
+from reconciler.values import Action, Address, FieldChange, Plan, Resource, Snapshot, Source, Step
 
-__all__ = ["BOTH", "DRIFT", "INTENDED", "labelled", "removed", "with_removed_sections"]
+__all__ = ["BOTH", "DRIFT", "INTENDED", "labelled", "plan_since", "removed", "with_removed_sections"]
 
 INTENDED: Final = "intended"
 DRIFT: Final = "drift"
 BOTH: Final = "both"
 
 
-def labelled(plan: Plan, base: Plan, set_by: Callable[[Source], str] = lambda source: "") -> Plan:
+def plan_since(
+    desired: Sequence[Resource],
+    base: Sequence[Resource],
+    gone: Sequence[Resource],
+    snapshot: Snapshot,
+    options: PlanOptions,
+    *,
+    since: str,
+    set_by: Callable[[Source], str],
+    removed_by: Callable[[Resource], str],
+) -> Plan:
+    """The plan of ``desired``, its changes labelled by what ``base`` would have changed, and ``gone`` deleted
+    as far as it is ours.
+
+    ``since``: the revision of ``base``, for people. ``set_by`` tells who last set a line, ``removed_by`` who
+    took a declaration away. Raises ManifestError as :func:`make_plan` does.
+    """
+    made = make_plan(desired, snapshot, options, gone)
+    declared = {resource.address: resource for resource in (*desired, *gone)}
+    away = {
+        resource.address: f"declared at {since}, and no more: {removed_by(resource)}" for resource in gone
+    }
+    steps = tuple(
+        replace(step, notes=(told, *step.notes)) if (told := away.get(step.address)) else step
+        for step in made.steps
+    )
+    before = [make_step(resource, snapshot.resources.get(resource.address), options) for resource in base]
+
+    def who(step: Step, change: FieldChange) -> str:
+        resource = declared[step.address]
+        if (
+            change.section in resource.spec
+            and (change.section,) not in resource.positions
+            and resource.positions
+        ):
+            return removed_by(resource)  # the section stands there no more: nobody set its line
+        return set_by(change.source) if change.source is not None else ""
+
+    whole = labelled(replace(made, steps=steps), Plan(snapshot.target, tuple(before)), who)
+    return replace(whole, notes=(*_summary(whole, since), *whole.notes))
+
+
+def _summary(plan: Plan, since: str) -> tuple[str, ...]:
+    causes = Counter(change.cause for step in plan.steps for change in step.changes)
+    words = {INTENDED: "intended", DRIFT: "drift", BOTH: "edited on both sides"}
+    parts = [f"{causes[cause]} {word}" for cause, word in words.items() if causes[cause]]
+    if gone := sum(1 for step in plan.steps if step.is_undeclared):
+        parts.append(f"{gone} no longer declared")
+    return (f"changes since {since}: {', '.join(parts)}",) if parts else ()
+
+
+def labelled(
+    plan: Plan, base: Plan, set_by: Callable[[Step, FieldChange], str] = lambda step, change: ""
+) -> Plan:
     """The plan with the cause of each change, and the commit that last set its value.
 
     ``base``: the plan of the manifests as they were, against the same live side. ``set_by`` tells who last
-    set a line, "" when that is not known.
+    set what a change of a step wants, "" when that is not known.
     """
     before = {step.address: step for step in base.steps}
     return replace(plan, steps=tuple(_step(step, before.get(step.address), set_by) for step in plan.steps))
 
 
-def _step(step: Step, base: Step | None, set_by: Callable[[Source], str]) -> Step:
+def _step(step: Step, base: Step | None, set_by: Callable[[Step, FieldChange], str]) -> Step:
     changes = tuple(
-        replace(
-            change,
-            cause=_cause(change, base, step.action),
-            set_by=set_by(change.source) if change.source is not None else "",
-        )
+        replace(change, cause=_cause(change, base, step.action), set_by=set_by(step, change))
         for change in step.changes
     )
     return replace(step, changes=changes)

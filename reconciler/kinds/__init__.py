@@ -50,13 +50,25 @@ class OneArgument(Protocol):
     def __call__(self, live: Live) -> Any: ...
 
 
+class IsSo(Protocol):
+    """A claim about the live side."""
+
+    def __call__(self, live: Live) -> bool: ...
+
+
+def _never(live: Live) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it.
 
     ``owned_by`` gives the stack that owns a live resource, "" when none does, and ``owner_change`` the change
-    that makes it a stack's; both None for a kind whose resources carry no mark. ``renamed``: the change of
-    name when it lives under another one. ``id_of``: the server's id in an answer, "" when it has none.
+    that makes it a stack's; both None for a kind whose resources carry no mark. ``is_protected``: its live
+    side says that it may not be deleted; ``protection_change``: what makes it say so, or not. ``renamed``:
+    the change of name when it lives under another one. ``id_of``: the server's id in an answer, "" when it
+    has none.
     """
 
     name: str
@@ -73,6 +85,8 @@ class Kind:
     id_of: IdOf
     owned_by: OwnerOf | None = None
     owner_change: ChangeOf | None = None
+    is_protected: IsSo = _never
+    protection_change: ChangeOf | None = None
     renamed: ChangeOf | None = None
     is_assertion: bool = False
 
@@ -170,6 +184,8 @@ def kind(name: str, dialect: str = "") -> Kind:
         id_of=getattr(module, "id_of", _plain_id),
         owned_by=getattr(module, "owned_by", None),
         owner_change=getattr(module, "owner_change", None),
+        is_protected=getattr(module, "is_protected", _never),
+        protection_change=getattr(module, "protection_change", None),
         renamed=getattr(module, "renamed", None),
         is_assertion=name == "Model",
     )

@@ -14,9 +14,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler import schema
+from reconciler.kinds import marks
 from reconciler.shape import canonical, misfit
 from reconciler.values import (
     MASK,
+    PROTECTED_TAG,
+    STACK_TAG,
     Action,
     FieldChange,
     FieldPath,
@@ -35,6 +38,7 @@ __all__ = [
     "fields",
     "fingerprint",
     "is_empty",
+    "is_protected",
     "is_updating",
     "kept_grants",
     "misshapen",
@@ -42,6 +46,9 @@ __all__ = [
     "normalise",
     "notes",
     "notice",
+    "owned_by",
+    "owner_change",
+    "protection_change",
     "query_path",
     "status",
 ]
@@ -179,6 +186,14 @@ def comparable(
     desired: dict[str, Any] = canonical(fields(), dict(resource.spec))
     theirs = dict(shape)
     skipped: list[Skipped] = []
+    for side in (desired, theirs):
+        if isinstance(side.get("tags"), Mapping):
+            side["tags"] = marks.without_marks(side["tags"])
+    skipped += [
+        Skipped(FieldPath(("tags", key)), Reason.KEPT, _KEPT[key])
+        for key in marks.MARKS
+        if "tags" in desired and key in (shape.get("tags") or {})
+    ]
     if "permissions" in desired:
         kept = kept_grants(live, desired)
         theirs["permissions"] = [g for g in theirs.get("permissions", ()) if g not in kept]
@@ -187,6 +202,12 @@ def comparable(
             path = FieldPath(("permissions", ItemKey(key)))
             skipped.append(Skipped(path, Reason.KEPT, "the creator keeps CAN_MANAGE: the API insists on it"))
     return desired, theirs, skipped
+
+
+_KEPT: Final = {
+    STACK_TAG: "it says which stack owns the endpoint",
+    PROTECTED_TAG: "it says that the endpoint is protected",
+}
 
 
 def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
@@ -201,6 +222,11 @@ def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
 def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """The sections of two normalised live sides that differ as the fingerprint sees them, sorted."""
     then, now = _judged(before), _judged(after)
+    for side in (then, now):
+        tags = side.pop("tags", None) or {}
+        side |= {section: tags[key] for section, key in marks.SECTIONS.items() if key in tags}
+        if theirs := marks.without_marks(tags):
+            side["tags"] = theirs
     return tuple(
         sorted(name for name in {**then, **now} if _digest(then.get(name)) != _digest(now.get(name)))
     )
@@ -240,6 +266,34 @@ def _without_computed(field: schema.Field, value: Any) -> Any:
 def is_empty(value: Any) -> bool:
     """Nothing that the API would tell from absence."""
     return value is None or value in ({}, [], "")
+
+
+# ---- ownership ------------------------------------------------------------------------------------------
+
+
+def _tags(live: Live) -> Mapping[str, Any]:
+    tags = canonical(fields().properties["tags"], live.raw.get("tags"))
+    return tags if isinstance(tags, Mapping) else {}
+
+
+def owned_by(live: Live) -> str:
+    """The stack whose tag it carries, "" when nobody's."""
+    return str(_tags(live).get(STACK_TAG) or "")
+
+
+def owner_change(resource: Resource, live: Live) -> FieldChange | None:
+    """The tag that makes it a stack's, or nobody's."""
+    return marks.owner_change(resource, _tags(live))
+
+
+def is_protected(live: Live) -> bool:
+    """It carries the tag of what may not be deleted."""
+    return _tags(live).get(PROTECTED_TAG) == "true"
+
+
+def protection_change(resource: Resource, live: Live) -> FieldChange | None:
+    """The tag that protects it, written or taken away."""
+    return marks.protection_change(resource, _tags(live))
 
 
 # ---- state ----------------------------------------------------------------------------------------------
@@ -293,7 +347,7 @@ def notice(action: Action, changes: Sequence[FieldChange]) -> str:
             return "the endpoint is gone from the delete on"
         case Action.REPLACE:
             return "the endpoint is gone from the delete until the new one is ready; its id and URL change"
-        case Action.UPDATE:
+        case Action.UPDATE | Action.ADOPT:
             if any(change.path == ("config",) and change.before is None for change in changes):
                 return "it answers once it is ready"
             if any(change.section == "config" for change in changes):

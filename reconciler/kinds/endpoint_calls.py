@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler import schema
-from reconciler.kinds import endpoint
+from reconciler.kinds import endpoint, marks
 from reconciler.shape import canonical, item_key
 from reconciler.values import Action, Call, FieldChange, FieldPath, ItemKey, Live, Resource, Secret
 
@@ -42,7 +43,7 @@ def calls(
             return (delete(resource.address.name),)
         case Action.REPLACE:
             return (delete(resource.address.name), *_create(resource))
-        case Action.UPDATE:
+        case Action.UPDATE | Action.ADOPT:
             assert live is not None
             return tuple(_update(resource, live, changes))
         case _:
@@ -75,6 +76,11 @@ def _create(resource: Resource) -> tuple[Call, ...]:
         accepted = section is None or kind in section.create
         if accepted and not endpoint.is_empty(value):
             body[name] = _as_pairs(section, value)
+    if ours := {key: value for key, value in marks.wanted(resource).items() if value is not None}:
+        # What marks it as its stack's goes with the create itself: no call more, and no moment without it.
+        field = endpoint.fields().properties["tags"]
+        theirs = canonical(field, resource.spec.get("tags")) or {}
+        body["tags"] = _as_pairs(field, {**theirs, **ours})
     operation, path = (
         ("create_provisioned_throughput_endpoint", f"{_API}/pt")
         if kind == "pt"
@@ -116,7 +122,8 @@ def _update(resource: Resource, live: Live, changes: Sequence[FieldChange]) -> I
     for change in changes:
         by_section.setdefault(change.section, []).append(change)
     for section in _ORDER:
-        if section not in by_section:
+        mine = [name for name in marks.SECTIONS if section == "tags" and name in by_section]
+        if section not in by_section and not mine:
             continue
         written = kept_as_live(resource, live, section)
         match section:
@@ -132,8 +139,11 @@ def _update(resource: Resource, live: Live, changes: Sequence[FieldChange]) -> I
             case "config":
                 yield _put("update_endpoint_config", name, f"{base}/config", written, section)
             case "tags":
-                body = _tag_changes(by_section[section])
-                yield _call("update_endpoint_tags", name, "PATCH", f"{base}/tags", body, section)
+                # What marks it as ours goes with the tags that change anyway.
+                sections = [s for s in ("tags", *mine) if s in by_section]
+                body = _tag_changes([change for s in sections for change in by_section[s]])
+                call = _call("update_endpoint_tags", name, "PATCH", f"{base}/tags", body, sections[0])
+                yield replace(call, also=tuple(sections[1:]))
             case "rate_limits":
                 body = {"rate_limits": written or []}
                 yield _call("update_endpoint_rate_limits", name, "PUT", f"{base}/rate-limits", body, section)
@@ -190,8 +200,9 @@ def _tag_changes(changes: Sequence[FieldChange]) -> dict[str, Any]:
     pairs = endpoint.fields().properties["tags"].pairs
     assert pairs is not None
     body: dict[str, Any] = {}
-    added = [_pair(pairs, str(c.path[1]), c.after) for c in changes if c.after is not None]
-    deleted = [str(c.path[1]) for c in changes if c.after is None]
+    after = {marks.SECTIONS.get(c.section) or str(c.path[1]): c.after for c in changes}
+    added = [_pair(pairs, key, value) for key, value in after.items() if value is not None]
+    deleted = [key for key, value in after.items() if value is None]
     if added:
         body["add_tags"] = added
     if deleted:

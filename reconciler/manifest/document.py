@@ -124,6 +124,7 @@ class _Load:
         self.documents = 0
         self._names: dict[Address, Source] = {}
         self._budgets: dict[tuple[str, ...], Source] = {}
+        self._moves: list[tuple[Address, Document]] = []
 
     def file(self, file: Found, root: Path, stdin: BinaryIO | None) -> None:
         """Read one file and take all its documents."""
@@ -148,15 +149,19 @@ class _Load:
         self._is_partial = self._is_partial or bool(parsed.problems)
 
     def rest(self) -> None:
-        """What the layers hold besides: manifests of their own, and what fits nothing."""
-        if self._layers is None:
-            return
-        self.problems += self._layers.problems
-        for document, folder in self._layers.manifests:
+        """What the layers hold besides: manifests of their own, and what fits nothing; then what only all
+        documents together tell."""
+        if self._layers is not None:
+            self._rest_of(self._layers)
+        self.problems += self._moved()
+
+    def _rest_of(self, layers: Layers) -> None:
+        self.problems += layers.problems
+        for document, folder in layers.manifests:
             self.documents += 1
             self.problems += self._layered(document, folder)
-        if not self._is_partial and not self._layers.problems:
-            self.problems += self._layers.left_over(tuple(self._names))
+        if not self._is_partial and not layers.problems:
+            self.problems += layers.left_over(tuple(self._names))
 
     def _layered(self, document: Document, folder: Path) -> list[Problem]:
         if self._layers is None:
@@ -187,10 +192,29 @@ class _Load:
         problems += _certain([*found, *findings.problems], document, references)
         self.warnings += _certain(findings.warnings, document, references)
         problems += self._duplicate_name(kind, document)
+        moved = lookup(document.value, "lifecycle.moved_from")
+        if isinstance(moved, str) and moved != lookup(document.value, "metadata.name"):
+            self._moves.append((Address(kind, moved), document))
         if not problems:
             self.resources.append(_resource(kind, document, references))
             if written is not None:
                 self.kept.append(written)
+        return problems
+
+    def _moved(self) -> list[Problem]:
+        """Moves that cannot be: what moved is declared still, or went to two places."""
+        path: Parts = ("lifecycle", "moved_from")
+        first: dict[Address, Source] = {}
+        problems = []
+        for old, document in self._moves:
+            here = document.positions.get(path, Source(document.file, document.line, document.column))
+            if old in self._names:
+                what = f"{old} is declared too, at {self._names[old]}: it has not moved"
+                fix = "remove one of the two declarations, or this line"
+                problems.append(document.problem(path, what, fix, "moved-and-declared"))
+            elif (before := first.setdefault(old, here)) is not here:
+                what = f"{old} moved to another one already, at {before}"
+                problems.append(document.problem(path, what, "keep one of the two lines", "moved-twice"))
         return problems
 
     def _duplicate_name(self, kind: str, document: Document) -> list[Problem]:

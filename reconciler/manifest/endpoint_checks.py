@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.manifest.findings import Findings
+from reconciler.manifest.gateway_checks import check_reserved_tags
 from reconciler.manifest.positions import Parts
 from reconciler.manifest.scalars import shown
 from reconciler.manifest.suggest import did_you_mean
@@ -19,6 +20,7 @@ _MOST_NAMED: Final = 15
 
 def check_endpoint(spec: Mapping[str, Any], fields: Field, findings: Findings) -> None:
     """What the schema cannot say about an endpoint. Shapes that the schema refused are passed over."""
+    check_reserved_tags(spec.get("tags"), findings)
     config = spec.get("config")
     if not isinstance(config, dict):
         return

@@ -8,21 +8,16 @@ from typing import Any, Final
 from reconciler.manifest.findings import Findings
 from reconciler.manifest.positions import Parts
 from reconciler.schema import Field
-from reconciler.values import STACK_TAG
+from reconciler.values import PROTECTED_TAG, STACK_TAG
 
-__all__ = ["check_gateway_budget", "check_gateway_endpoint"]
+__all__ = ["check_gateway_budget", "check_gateway_endpoint", "check_reserved_tags"]
 
 _TARGETED: Final = {"ENDPOINT": "the name of a GatewayEndpoint", "USER": "the name of a user"}
 
 
 def check_gateway_endpoint(spec: Mapping[str, Any], fields: Field, findings: Findings) -> None:
     """What the schema cannot say about an endpoint. Shapes that the schema refused are passed over."""
-    tags = spec.get("tags")
-    if isinstance(tags, dict) and STACK_TAG in tags:
-        _reserved(("spec", "tags", STACK_TAG), findings)
-    for at, pair in enumerate(tags if isinstance(tags, list) else ()):
-        if isinstance(pair, dict) and pair.get("key") == STACK_TAG:
-            _reserved(("spec", "tags", at, "key"), findings)
+    check_reserved_tags(spec.get("tags"), findings)
     models = spec.get("models")
     weights = [m.get("weight", 1) if isinstance(m, dict) else 1 for m in models or ()] if models else []
     if weights and all(weight == 0 for weight in weights):
@@ -30,9 +25,24 @@ def check_gateway_endpoint(spec: Mapping[str, Any], fields: Field, findings: Fin
         findings.problem(("spec", "models"), what, "give one of them a weight", "no-weight")
 
 
-def _reserved(path: Parts, findings: Findings) -> None:
-    what = f"the tag {STACK_TAG} says which stack owns the endpoint; it is set by itself"
-    findings.problem(path, what, "remove it", "reserved-tag")
+_RESERVED: Final = {
+    STACK_TAG: ("says which stack owns the endpoint", "remove it"),
+    PROTECTED_TAG: ("says that the endpoint is protected", "remove it, and write lifecycle.prevent_destroy"),
+}
+
+
+def check_reserved_tags(tags: Any, findings: Findings) -> None:
+    """Tags that are set by themselves are written by nobody; ``tags``: a map, or a list of pairs."""
+    places: list[tuple[Parts, Any]] = []
+    if isinstance(tags, dict):
+        places = [(("spec", "tags", key), key) for key in tags]
+    elif isinstance(tags, list):
+        pairs = [(at, pair) for at, pair in enumerate(tags) if isinstance(pair, dict)]
+        places = [(("spec", "tags", at, "key"), pair.get("key")) for at, pair in pairs]
+    for path, key in places:
+        if isinstance(key, str) and key in _RESERVED:
+            meaning, fix = _RESERVED[key]
+            findings.problem(path, f"the tag {key} {meaning}; it is set by itself", fix, "reserved-tag")
 
 
 def check_gateway_budget(spec: Mapping[str, Any], fields: Field, findings: Findings) -> None:

@@ -85,17 +85,19 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
         "not-in-variant": "Only sections that the provisioned-throughput API takes are written for it.",
         "excluded-section": "Sections that exclude each other are not written together.",
         "ignored-path": "lifecycle.ignore_changes names fields that exist.",
+        "moved-nowhere": "lifecycle.moved_from is another name than the present one.",
+        "moved-and-declared": "What lifecycle.moved_from names is not declared beside it.",
+        "moved-twice": "Only one resource moves from a name.",
         # kind Endpoint
         "unknown-entity": "A route names a served entity.",
         "traffic-sum": "The shares of the routes sum to 100.",
         "missing-routes": "Several served entities need routes, or, all external, fallback.",
         "mixed-models": "External and custom models do not share an endpoint.",
         "mixed-tasks": "The external models of an endpoint do one task.",
+        "reserved-tag": "The tags reconciler.stack and reconciler.protected are not written by hand.",
         # MLflow AI Gateways
-        "reserved-tag": "The tag reconciler.stack is not written by hand.",
         "no-weight": "Of an endpoint's models one has a weight above 0.",
         "budget-target": "A budget has a target where its scope needs one, and nowhere else.",
-        "moved-nowhere": "lifecycle.moved_from is another name than the present one.",
         "duplicate-budget": "One budget for each scope, target and window, over all files.",
     }
 )

@@ -25,6 +25,8 @@ class Row:
     path: str
     place: str
     below: tuple[str, ...] = ()
+    cause: str = ""
+    set_by: str = ""
 
 
 def change_rows(step: Step, redactor: Redactor, pen: Pen) -> list[Row]:
@@ -37,6 +39,26 @@ def change_lines(step: Step, redactor: Redactor, pen: Pen) -> list[str]:
     rows = change_rows(step, redactor, pen)
     if not rows:
         return []
+    causes = list(dict.fromkeys(row.cause for row in sorted(rows, key=lambda row: _CAUSES.index(row.cause))))
+    if causes == [""]:
+        return _lines(rows, pen)
+    lines = []
+    for cause in causes:
+        lines.append(f"    {pen.paint('bold', _HEADINGS[cause])}")
+        lines += _lines([row for row in rows if row.cause == cause], pen)
+    return lines
+
+
+_HEADINGS: Final = {
+    "intended": "intended: the manifests were edited",
+    "both": "both: the manifests were edited, and the live side too",
+    "drift": "drift: the live side was edited, and is put back",
+    "": "others",
+}
+_CAUSES: Final = tuple(_HEADINGS)
+
+
+def _lines(rows: list[Row], pen: Pen) -> list[str]:
     room = pen.columns(6)
     said = [row for row in rows if row.path]
     column = max((cells(row.text) for row in said), default=0) + 3
@@ -53,6 +75,8 @@ def change_lines(step: Step, redactor: Redactor, pen: Pen) -> list[str]:
         if where:
             line += (" " * gap if fits else "\n        ") + pen.paint("dim", where)
         lines += [line, *("        " + below for below in row.below)]
+        if row.set_by:
+            lines += [pen.paint("dim", told) for told in pen.paragraph("", f"by {row.set_by}", 8)]
     return lines
 
 
@@ -79,7 +103,8 @@ def _row(change: FieldChange, step: Step, redactor: Redactor, pen: Pen) -> Row:
         told = pen.paragraph("", redactor.text(f"forces replacement: {why}"), 8)
         below += [pen.paint("magenta", line.strip()) for line in told]
     place = _line(change.source, step.source, pen)
-    return Row(_sign(change, step), pen.signs(text), beside, place, tuple(below))
+    by = pen.clean(redactor.text(change.set_by))
+    return Row(_sign(change, step), pen.signs(text), beside, place, tuple(below), change.cause, by)
 
 
 def _sign(change: FieldChange, step: Step) -> str:

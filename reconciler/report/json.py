@@ -128,6 +128,8 @@ def _violations(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:
 
 def _step(step: Step) -> dict[str, Any]:
     redactor = Redactor.of(step)
+    beyond: dict[str, Any] = {"undeclared": True} if step.is_undeclared else {}
+    beyond |= {"moved_to": str(step.moved_to)} if step.moved_to is not None else {}
     return {
         "address": str(step.address),
         "action": step.action.value,
@@ -145,11 +147,13 @@ def _step(step: Step) -> dict[str, Any]:
         "depends_on": [str(address) for address in step.depends_on],
         "source": _place(step.source),
         "fingerprint": step.fingerprint,
+        **beyond,
     }
 
 
 def _change(change: FieldChange, step: Step, redactor: Redactor) -> dict[str, Any]:
     before, after = shown(change, step.address.kind)
+    asked = {"cause": change.cause, "set_by": redactor.text(change.set_by)} if change.cause else {}
     return {
         "path": str(change.path),
         "before": redactor.value(before),
@@ -159,6 +163,7 @@ def _change(change: FieldChange, step: Step, redactor: Redactor) -> dict[str, An
         "forces_replace": change.forces_replace,
         "why": redactor.text(change.why),
         "source": _place(change.source),
+        **asked,
     }
 
 

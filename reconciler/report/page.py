@@ -264,7 +264,7 @@ def _why(skipped: Skipped, ink: Ink) -> str:
 
 def _told(step: Step, ink: Ink) -> tuple[tuple[str, str], ...]:
     told: list[tuple[str, str]] = []
-    if step.protected and step.action in DESTROYS:
+    if step.protected and step.action in DESTROYS and not step.refusal:
         told.append(("refused", "lifecycle.prevent_destroy is set: it may be neither deleted nor replaced"))
     if step.refusal:
         told += parts_of(step.refusal, "refused", ink)

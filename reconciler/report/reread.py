@@ -71,6 +71,10 @@ def _step(step: Mapping[str, Any]) -> Step:
         source=_place(step["source"]),
         fingerprint=str(step["fingerprint"]),
         protected=bool(step["protected"]),
+        refusal=str(step.get("refusal", "")),
+        depends_on=tuple(Address.parse(str(address)) for address in step.get("depends_on", ())),
+        is_undeclared=bool(step.get("undeclared", False)),
+        moved_to=Address.parse(str(step["moved_to"])) if step.get("moved_to") else None,
     )
 
 
@@ -101,6 +105,8 @@ def _change(change: Mapping[str, Any]) -> FieldChange:
         forces_replace=bool(change["forces_replace"]),
         why=str(change["why"]),
         source=_place(change["source"]),
+        cause=str(change.get("cause", "")),
+        set_by=str(change.get("set_by", "")),
     )
 
 

@@ -88,7 +88,7 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
     if told := [step for step in plan.steps if step.refusal]:
         line = f"{count(len(told), 'step')} {'is' if len(told) == 1 else 'are'} refused: see above."
         lines += [pen.paint("red", part) for part in pen.paragraph("", line, 0)]
-    refused = [step for step in plan.steps if step.protected and step.action in DESTROYS]
+    refused = [s for s in plan.steps if s.protected and s.action in DESTROYS and not s.refusal]
     if refused:
         verb = "is" if len(refused) == 1 else "are"
         line = f"{count(len(refused), 'step')} {verb} refused by lifecycle.prevent_destroy: see above."
@@ -109,7 +109,7 @@ def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
     if changes := change_lines(step, redactor, pen):
         lines += [*changes, ""]
-    if step.protected and step.action in DESTROYS:
+    if step.protected and step.action in DESTROYS and not step.refusal:
         why = "lifecycle.prevent_destroy is set: it may be neither deleted nor replaced"
         lines += [pen.paint("red", line) for line in pen.paragraph("refused: ", why, hang=_LABEL)]
     for at, line in enumerate(step.refusal.splitlines()):

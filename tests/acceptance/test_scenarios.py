@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from docs import tutorial
 from reconciler.emulator.testing import Logged, running
 
 _HERE = Path(__file__).parent
@@ -27,6 +28,16 @@ code() {
 }
 run() { printf '$ %s\\n' "$*"; "$@"; }
 """
+
+
+# The same commits in every run, by somebody who has no settings.
+_GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{role}_NAME": "Ana" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_EMAIL": "ana@shop.test" for role in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{role}_DATE": "2026-01-05T09:00:00Z" for role in ("AUTHOR", "COMMITTER")},
+}
 
 
 def test_there_are_scenarios() -> None:
@@ -46,6 +57,7 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
             "DATABRICKS_HOST": server.url,
             "DATABRICKS_TOKEN": "token",
             "PYTHONUTF8": "1",
+            **_GIT,
         }
         done = subprocess.run(
             ["sh", "-eu", "-c", _PRELUDE + script],
@@ -63,6 +75,10 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, output
     _compare(scenario / "output.txt", output)
     _compare(scenario / "requests.txt", requests)
+
+
+def test_the_tutorial_is_what_its_scenario_does() -> None:
+    assert tutorial.PAGE.read_text(encoding="utf-8") == tutorial.tutorial(), "make docs writes it anew"
 
 
 def _compare(file: Path, text: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -162,13 +164,37 @@ def test_what_several_environments_cannot_have(
     assert told in capsys.readouterr().err
 
 
-def test_several_environments_as_markdown_stand_one_after_the_other(
+@pytest.mark.parametrize("form", ["markdown", "html", "junit", "sarif"])
+def test_several_environments_are_one_document(
+    shop: Shop, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["apply", "-e", "dev", "-y"]) == 0
+    capsys.readouterr()
+    words = ["plan", "--all-environments", "-o", form, "--report", f"{form}=of-all"]
+    assert main(words) == 0
+    streams = capsys.readouterr()
+    assert streams.out == Path("of-all").read_text()
+    for name in ("dev", "prod"):
+        assert f"{name} (local:{name}.db" in unquote(html.unescape(streams.out))
+    assert "ENVIRONMENT  EXIT  RESULT" in streams.err
+    if form == "sarif":
+        assert [len(run["results"]) for run in json.loads(streams.out)["runs"]] == [0, 1]
+
+
+def test_reports_of_several_environments_hold_all_of_them_also_one_that_fails(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", "--all-environments", "-o", "markdown"]) == 0
-    assert capsys.readouterr().out.count("1 to create") >= 2
-    assert main(["plan", "--all-environments", "-o", "sarif"]) == 1
-    assert "-o sarif is for one environment" in capsys.readouterr().err
+    shop.write("overlays/prod.yaml", _PROD.replace("tags:", "tgs:"))
+    reports = [f"--report={form}=r.{form}" for form in ("text", "json", "junit", "markdown")]
+    assert main(["plan", "--all-environments", *reports]) == 1
+    text = Path("r.text").read_text()
+    assert text.index("== environment dev ==") < text.index("Plan: 1 to create")
+    assert "did you mean tags?" in text[text.index("== environment prod ==") :]
+    found = json.loads(Path("r.json").read_text())["environments"]
+    assert found["dev"]["result"]["summary"]["create"] == 1
+    assert (found["prod"]["exit_code"], found["prod"]["result"]) == (1, None)
+    assert "did you mean tags?" in Path("r.junit").read_text()
+    assert "1 to create" in Path("r.markdown").read_text()
 
 
 # ---- what outlives a run ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,7 @@ spec: {tags: {a: b}}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_DEPLOYMENTS_TARGET", raising=False)
-    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests").mkdir(exist_ok=True)
     (tmp_path / "manifests" / "e.yaml").write_text(_MANIFEST)
     return tmp_path
 
@@ -222,3 +223,37 @@ def test_the_debug_log_shows_each_request(capsys: pytest.CaptureFixture[str]) ->
         streams.err,
     )
     assert "DEBUG" not in streams.out
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "offered"),
+    [
+        ("reconciler pl", 1, ["plan"]),
+        ("reconciler plan -e ", 3, ["dev", "prod"]),
+        ("reconciler plan -e p", 3, ["prod"]),
+        ("reconciler apply --select Endpoint/a", 3, ["Endpoint/a"]),
+        ("reconciler destroy --exclude Gateway", 3, ["GatewayModel/m"]),
+    ],
+)
+def test_a_shell_offers_commands_environments_and_addresses(
+    tmp_path: Path, words: str, at: int, offered: list[str]
+) -> None:
+    (tmp_path / "reconciler.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Project\nstack: s\nenvironments: {dev: {}, prod: {}}\n"
+    )
+    (tmp_path / "manifests").mkdir(exist_ok=True)
+    (tmp_path / "manifests/a.yaml").write_text(
+        "kind: Endpoint\nmetadata: {name: a}\n---\nkind: GatewayModel\nmetadata: {name: m}\n---\nkind: [no\n"
+    )
+    (tmp_path / "manifests/b.yaml").write_text("kind: Endpoint\nmetadata: {name: a}\n---\n{")
+    environ = {"_RECONCILER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler"],
+        cwd=tmp_path,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == offered
+    assert done.stderr == ""

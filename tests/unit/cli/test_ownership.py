@@ -122,8 +122,10 @@ def test_the_marker_is_written_shown_and_no_drift(toy: Toy, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["Deployment", "Endpoint"])
 @pytest.mark.parametrize("stack", ["other", ""])
 def test_what_another_stack_owns_is_refused(toy: Toy, kind: str, stack: str) -> None:
-    toy.write(kind, replicas=1, tags={_TAG: "shop"})
-    assert toy.run("apply")[0] == 0
+    toy.write(kind, replicas=1, tags={"by": "hand"})
+    assert toy.run("apply", stack="")[0] == 0
+    made = toy.module.made["m"]
+    (made.get("tags") or made["config"]["tags"])[_TAG] = "shop"
     toy.write(kind, replicas=2)
     for command in ("plan", "apply", "destroy"):
         code, _, err = toy.run(command, stack=stack)

@@ -35,7 +35,7 @@ from reconciler.redact import Redactor
 from reconciler.report.json import plan_json
 from reconciler.report.reread import plan_from_json
 from reconciler.report.text import plan_text
-from reconciler.values import Address, Lifecycle, Resource, Secret
+from reconciler.values import Action, Address, FieldChange, FieldPath, Lifecycle, Plan, Resource, Secret, Step
 from tests.unit.engine.workbench import Bench, custom, endpoint
 
 _KEY = Secret("canary-of-the-key", "${env:KEY}")
@@ -106,6 +106,17 @@ def test_it_fits_its_schema_and_shows_as_the_plan(desk: Desk) -> None:
     shown = plan_text(plan_from_json(content["plan"]), verbose=True)
     assert shown == plan_text(make_plan(desired, desk._seen(desired)), verbose=True)
     assert "${env:KEY}" in shown
+
+
+def test_refusals_causes_and_authors_are_shown_again() -> None:
+    path = FieldPath(("tags", "a"))
+    change = FieldChange(path, "1", "2", cause="drift", set_by="1234 Ada, 2026-01-01: First")
+    step = Step(Address("Endpoint", "a"), Action.UPDATE, (change,), refusal="it is not ours\nnext: ask them")
+    plan = Plan("t", (step,))
+    shown = plan_text(plan_from_json(plan_json(plan)))
+    assert shown == plan_text(plan)
+    assert "refused: it is not ours" in shown
+    assert "by 1234 Ada, 2026-01-01: First" in shown
 
 
 def test_no_secret_in_it_neither_ours_nor_a_live_one(desk: Desk) -> None:

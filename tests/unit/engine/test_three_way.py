@@ -74,7 +74,7 @@ def test_what_was_not_declared_is_intended_and_what_vanished_is_drift() -> None:
 def test_the_commit_that_set_the_value_is_told() -> None:
     seen = live(tags=tags(a="0"))
     made = make_plan([endpoint(tags={"a": "1"})], seen)
-    told = labelled(made, made, lambda source: f"commit of {source.file}")
+    told = labelled(made, made, lambda step, change: f"commit of {change.source.file}")
     assert [c.set_by for s in told.steps for c in s.changes] == ["commit of m.yaml"]
 
 

@@ -1,0 +1,257 @@
+"""``--since`` and ``--changed-since``, in a real git repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cli.main import main
+from reconciler.targets import connect
+
+_TARGET = "local:w.db?provisioning=0s"
+_PROJECT = f"""\
+apiVersion: reconciler/v1
+kind: Project
+stack: shop
+target: {_TARGET}
+manifests: [manifests]
+"""
+_CHAT = """\
+apiVersion: reconciler/v1
+kind: Endpoint
+metadata: {name: chat}
+spec:
+  config:
+    served_entities:
+      - {name: m, entity_name: main.ml.chat, entity_version: "1"}
+  tags:
+    team: a
+    tier: gold
+  ai_gateway:
+    rate_limits: [{key: user, calls: 10, renewal_period: minute}]
+"""
+_OLD = _CHAT.replace("chat", "old")
+
+
+class Repo:
+    """A project in a git repository, with one commit by Ada: two endpoints, applied."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.capsys = capsys
+        self.git("init", "-q", "-b", "main")
+        self.write(".gitignore", "*.db\n.reconciler/\n")
+        self.write("reconciler.yaml", _PROJECT)
+        self.write("manifests/chat.yaml", _CHAT)
+        self.write("manifests/old.yaml", _OLD)
+        self.commit("First", "Ada")
+
+    def git(self, *words: str) -> str:
+        who = {f"GIT_{r}_{f}": "t@x" for r in ("AUTHOR", "COMMITTER") for f in ("NAME", "EMAIL")}
+        environ = {**os.environ, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        command = ["git", *words]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environ, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def commit(self, message: str, author: str) -> None:
+        self.git("add", "-A")
+        self.git(
+            "commit", "-q", "-m", message, "--author", f"{author} <a@x>", "--date", "2026-03-01T12:00:00Z"
+        )
+
+    def run(self, code: int, *words: str) -> str:
+        """A command, its exit code as expected: what it wrote on stdout and stderr."""
+        self.capsys.readouterr()
+        given = main(list(words))
+        streams = self.capsys.readouterr()
+        assert given == code, streams.out + streams.err
+        return streams.out + streams.err
+
+    def json(self, code: int, *words: str) -> Any:
+        self.capsys.readouterr()
+        given = main([*words, "-o", "json"])
+        streams = self.capsys.readouterr()
+        assert given == code, streams.out + streams.err
+        return json.loads(streams.out)
+
+    def by_hand(self, **tags: str) -> None:
+        """Somebody sets tags in the workspace."""
+        with connect(_TARGET) as client:
+            client.update_endpoint_tags(
+                "chat", {"add_tags": [{"key": k, "value": v} for k, v in tags.items()]}
+            )
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Repo:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_DEPLOYMENTS_TARGET", raising=False)
+    made = Repo(tmp_path, capsys)
+    made.run(0, "apply", "-y")
+    return made
+
+
+def test_what_we_edited_stands_apart_from_what_others_did(repo: Repo) -> None:
+    repo.write("manifests/chat.yaml", _CHAT.replace('"1"', '"2"').replace("team: a", "team: b"))
+    repo.commit("Chat 2", "Bob")
+    repo.by_hand(tier="silver", team="c")
+    changes = {
+        change["path"]: (change["cause"], change["set_by"])
+        for step in repo.json(0, "plan", "--since", "HEAD~1")["steps"]
+        for change in step["changes"]
+    }
+    bob, ada = (repo.git("rev-parse", rev)[:9] for rev in ("HEAD", "HEAD~1"))
+    assert changes == {
+        "config.served_entities[m].entity_version": ("intended", f"{bob} Bob, 2026-03-01: Chat 2"),
+        "tags.tier": ("drift", f"{ada} Ada, 2026-03-01: First"),
+        "tags.team": ("both", f"{bob} Bob, 2026-03-01: Chat 2"),
+    }
+    told = repo.run(0, "plan", "--since", "HEAD~1")
+    places = [told.index(f"    {cause}: ") for cause in ("intended", "both", "drift")]
+    assert places == sorted(places)
+    assert told.index("entity_version") < places[1] < told.index("tags.team") < places[2]
+    assert f"changes since HEAD~1 ({ada}): 1 intended, 1 drift, 1 edited on both sides" in told
+    assert "intended" not in repo.run(0, "plan"), "nobody asked"
+
+
+def test_a_line_that_is_not_committed_has_no_author_yet(repo: Repo) -> None:
+    repo.write("manifests/chat.yaml", _CHAT.replace("team: a", "team: b"))
+    [change] = repo.json(0, "plan", "--since", "HEAD")["steps"][0]["changes"]
+    assert (change["cause"], change["set_by"]) == ("intended", "not committed yet")
+
+
+def test_a_manifest_that_is_gone_is_deleted_and_a_section_cleared(repo: Repo) -> None:
+    (repo.folder / "manifests/old.yaml").unlink()
+    repo.write("manifests/chat.yaml", _CHAT[: _CHAT.index("  ai_gateway")])
+    repo.commit("Less", "Bob")
+    assert "No changes" in repo.run(0, "plan"), "what is not written is not managed"
+    plan = repo.json(2, "plan", "--since", "HEAD~1", "--detailed-exitcode")
+    chat, old = plan["steps"]
+    assert [(c["path"], c["cause"]) for c in chat["changes"]] == [("ai_gateway", "intended")]
+    assert chat["changes"][0]["set_by"].endswith("Bob, 2026-03-01: Less")
+    assert (old["action"], old["source"]) == ("delete", "manifests/old.yaml:1")
+    assert old["notes"][0].endswith("Bob, 2026-03-01: Less")
+    assert "Converged" in repo.run(0, "apply", "--since", "HEAD~1", "-y")
+    with connect(_TARGET) as client:
+        assert [one["name"] for one in client.list_endpoints()] == ["chat"]
+        assert not client.get_endpoint("chat").get("ai_gateway", {}).get("rate_limits")
+    assert repo.json(0, "plan", "--since", "HEAD~1", "--detailed-exitcode")["totals"]["write_calls"] == 0
+
+
+def test_what_was_protected_is_not_deleted_with_its_file(repo: Repo) -> None:
+    repo.write("manifests/old.yaml", _OLD.replace("spec:", "lifecycle: {prevent_destroy: true}\nspec:"))
+    repo.commit("Protect", "Ada")
+    (repo.folder / "manifests/old.yaml").unlink()
+    assert "prevent_destroy" in repo.run(3, "apply", "--since", "HEAD", "-y")
+    with connect(_TARGET) as client:
+        assert len(client.list_endpoints()) == 2
+
+
+def test_the_selection_holds_for_what_is_gone_too(repo: Repo) -> None:
+    (repo.folder / "manifests/old.yaml").unlink()
+    plan = repo.json(0, "plan", "--since", "HEAD", "--select", "Endpoint/old")
+    assert [(step["address"], step["action"]) for step in plan["steps"]] == [("Endpoint/old", "delete")]
+    plan = repo.json(0, "plan", "--since", "HEAD", "--exclude", "*/old")
+    assert [step["address"] for step in plan["steps"]] == ["Endpoint/chat"]
+
+
+def test_a_kept_plan_is_about_the_commit_and_not_its_name(repo: Repo) -> None:
+    (repo.folder / "manifests/old.yaml").unlink()
+    repo.run(0, "plan", "--since", "main", "--out", "p.json")
+    repo.commit("No old", "Bob")  # main is another commit now
+    assert "Endpoint/old" in repo.run(0, "show", "p.json")
+    assert "Converged" in repo.run(0, "apply", "p.json")
+    with connect(_TARGET) as client:
+        assert [one["name"] for one in client.list_endpoints()] == ["chat"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--since", "nothing"], "git knows no revision 'nothing'"),
+        (["--since", "--output=x"], "is no revision"),
+        (["--since", "HEAD", "-"], "standard input"),
+        (["--since", "HEAD", "--rebase", "p.json"], "--rebase takes no --since"),
+        (["--changed-since", "nothing"], "git knows no revision 'nothing'"),
+    ],
+)
+def test_what_cannot_be_asked(repo: Repo, words: list[str], told: str) -> None:
+    assert told in repo.run(1, "plan", *words)
+
+
+def test_without_a_repository_git_says_so(tmp_path: Path, repo: Repo) -> None:
+    (repo.folder / ".git").rename(repo.folder / "git")
+    assert "git rev-parse failed" in repo.run(1, "plan", "--since", "HEAD")
+
+
+def test_manifests_that_were_broken_are_named_at_their_place(repo: Repo) -> None:
+    repo.write("manifests/old.yaml", _OLD.replace("tags:", "tagz:"))
+    repo.commit("Broken", "Bob")
+    repo.write("manifests/old.yaml", _OLD)
+    told = repo.run(1, "plan", "--since", "HEAD")
+    assert "the manifests at HEAD cannot be read" in told
+    assert "manifests/old.yaml:8" in told
+
+
+def test_what_did_not_exist_then_is_intended(repo: Repo) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    repo.write("other/new.yaml", _CHAT.replace("chat", "new"))
+    plan = repo.json(0, "plan", "--since", first, "other")
+    [step] = plan["steps"]
+    assert step["action"] == "create"
+    assert {change["cause"] for change in step["changes"]} == {"intended"}
+
+
+def test_environments_and_overlays_are_those_of_then(repo: Repo) -> None:
+    project = _PROJECT + "environments: {dev: {}, prod: {overlays: [prod.yaml]}}\n"
+    overlay = "apiVersion: reconciler/v1\nkind: Overlay\naddress: Endpoint/chat\nspec: {tags: {tier: iron}}\n"
+    repo.write("reconciler.yaml", project)
+    repo.write("prod.yaml", overlay)
+    repo.commit("Environments", "Ada")
+    repo.write("prod.yaml", overlay.replace("iron", "wood"))
+    repo.by_hand(team="x")
+    plan = repo.json(0, "plan", "-e", "prod", "--since", "HEAD")
+    causes = {c["path"]: c["cause"] for step in plan["steps"] for c in step["changes"]}
+    assert causes == {"tags.tier": "both", "tags.team": "drift"}  # it is gold: prod was never applied
+    repo.run(0, "apply", "-e", "prod", "-y", "--select", "*/chat")
+    assert repo.json(0, "plan", "-e", "prod", "--since", "HEAD~1")["totals"]["write_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "touched"),
+    [
+        ("manifests/chat.yaml", ["Endpoint/chat"]),
+        ("prod.yaml", ["Endpoint/chat"]),
+        ("key.txt", ["Endpoint/old"]),
+        ("reconciler.yaml", ["Endpoint/chat", "Endpoint/old"]),
+        ("README.md", []),
+    ],
+)
+def test_only_what_was_touched(repo: Repo, file: str, touched: list[str]) -> None:
+    repo.write("reconciler.yaml", _PROJECT + "environments: {prod: {overlays: [prod.yaml]}}\n")
+    overlay = "apiVersion: reconciler/v1\nkind: Overlay\naddress: Endpoint/chat\nspec: {tags: {tier: iron}}\n"
+    repo.write("prod.yaml", overlay)
+    repo.write("key.txt", "1234567890")
+    key = 'entity_version: "1", environment_vars: {KEY: "${file:../key.txt}"}'
+    repo.write("manifests/old.yaml", _OLD.replace('entity_version: "1"', key))
+    repo.write("README.md", "")
+    repo.commit("All", "Ada")
+    repo.write(file, (repo.folder / file).read_text() + "# another line\n")
+    answer = repo.json(0, "validate", "-e", "prod", "--changed-since", "HEAD")
+    assert answer["resources"] == touched
+    if not touched:
+        assert "nothing was touched since HEAD" in repo.run(
+            0, "plan", "-e", "prod", "--changed-since", "HEAD"
+        )
