@@ -556,7 +556,8 @@ class Violation:
 @dataclass(frozen=True, slots=True)
 class Freeze:
     """A freeze that is on. ``what``: all that is frozen, in words. ``until``: as it is declared. ``stops``:
-    what the plan would write of it. ``others``: whether the plan would write anything else besides.
+    what the plan would write of it. ``around``: terms that leave it out, where something else is left to
+    write.
     """
 
     what: str
@@ -564,7 +565,7 @@ class Freeze:
     reason: str
     source: Source | None = None
     stops: tuple[Address, ...] = ()
-    others: bool = False
+    around: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,16 +190,16 @@ def _approve(plan: Plan, limits: Limits, how: How, target: str) -> Plan:
     Gives the plan with the approvals that the yes meant: of the policies that the question named.
     """
     from reconciler.engine.safety import failures, refusals, replacements
-    from reconciler.engine.verdicts import approved, unapproved, waiting
+    from reconciler.engine.verdicts import approved, frozen, unapproved, waiting
 
     how.reports.announce(plan)
-    refused = refusals(plan, limits) or failures(plan)
+    refused = refusals(plan, limits) or failures(plan) or frozen(plan)
     policies = waiting(plan)
     asks = not plan.is_empty and not how.auto_approve and not (how.is_reviewed and not policies)
     may_ask = asks and opt.is_interactive()
     if refused is None and not how.allow_replace and not may_ask:
         refused = replacements(plan)
-    if refused is None and not may_ask and not plan.is_empty:
+    if refused is None and not may_ask:
         refused = unapproved(plan)
     if refused:
         how.reports.plan(plan, is_announced=True)

@@ -1,4 +1,4 @@
-"""Policies at the command line: which are in force, what they say of manifests and plans, who approves."""
+"""Policies and freezes at the command line: which are in force, what they say, and who approves."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from reconciler.values import Plan, PolicyLevel
 if TYPE_CHECKING:
     from reconciler.cli.inputs import Input
     from reconciler.engine.policy import Context, Policies
+    from reconciler.manifest.freezes import DeclaredFreeze
     from reconciler.values import Resource, Violation
 
 __all__ = ["Approve", "Judge", "judge_of", "who"]
@@ -49,10 +50,11 @@ class Judge:
 
     read: Input
     policies: Policies | None
+    freezes: tuple[DeclaredFreeze, ...] = ()
     approve: tuple[str, ...] = ()
 
     def manifests(self) -> tuple[list[Problem], list[Problem]]:
-        """What the policies over resources say of the manifests: problems, and warnings."""
+        """What policies over resources say of the manifests, and of freezes: problems, and warnings."""
         problems: list[Problem] = []
         warnings: list[Problem] = []
         if self.policies is not None:
@@ -61,7 +63,21 @@ class Judge:
             for violation in self.policies.of_resources(self.read.loaded.resources, context):
                 denies = violation.level is PolicyLevel.DENY
                 (problems if denies else warnings).append(_problem(violation))
-        return problems, warnings
+        return problems, [*warnings, *self._of_freezes()]
+
+    def _of_freezes(self) -> list[Problem]:
+        """Freezes that are over, or that fit nothing: what nobody takes out is read as if it still held."""
+        told = []
+        for freeze in self.freezes:
+            place = freeze.source
+            where = (place.file, place.line, place.column, "")
+            if freeze.ends <= _seconds(opt.taken_at()):
+                what = f"the freeze of {freeze.what} is over: it was until {freeze.until}"
+                told.append(Problem(*where, what, "take it out", "freeze"))
+            elif freeze.terms and not any(t(r) for t in freeze.terms for r in self.read.loaded.resources):
+                what = f"the freeze of {freeze.what} fits no manifest"
+                told.append(Problem(*where, what, "look at its select:", "freeze"))
+        return told
 
     def plan(self, plan: Plan, *, only_acting: bool = False, only_steps: bool = False) -> Plan:
         """The plan with what policies say of it, and the approvals of the command line.
@@ -69,6 +85,11 @@ class Judge:
         Rules over resources judge all that is declared; with ``only_acting`` what the plan writes to, with
         ``only_steps`` none: what is wrong may be deleted, and its owner's mark may change.
         """
+        now = opt.taken_at()
+        if self.freezes:
+            from reconciler.engine.freezing import with_freezes
+
+            plan = with_freezes(plan, self.freezes, self.read.resources, _seconds(now))
         if self.policies is None:
             return plan
         from reconciler.engine.policy import acting
@@ -79,7 +100,6 @@ class Judge:
         if only_acting:
             written = acting(plan)
             judged = [resource for resource in resources if resource.address in written]
-        now = opt.taken_at()
         found = self.policies.of_plan(plan, resources, self._context(now), judged=judged)
         return approved(replace(plan, violations=found), self.approve, who(), now)
 
@@ -92,17 +112,25 @@ class Judge:
 def judge_of(read: Input, approve: Sequence[str] | None = None) -> Judge:
     """Reads the policies in force. Raises ManifestError for what is wrong with them, UsageError for an
     approval of a policy that is not among them."""
+    from reconciler.manifest.freezes import freezes_of
     from reconciler.manifest.policies import policies_of
 
     environment = read.project.environments.get(read.environment) if read.project else None
     declared = policies_of(read.project, environment)
     if approve:
         _known(read, approve)
+    freezes = freezes_of(read.project, environment)
     if not declared:
-        return Judge(read, None)
+        return Judge(read, None, freezes)
     from reconciler.engine.policy import compiled
 
-    return Judge(read, compiled(declared), tuple(approve or ()))
+    return Judge(read, compiled(declared), freezes, tuple(approve or ()))
+
+
+def _seconds(now: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(now).timestamp()
 
 
 def _known(read: Input, approve: Sequence[str]) -> None:

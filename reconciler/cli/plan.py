@@ -81,7 +81,7 @@ def plan(
     RECONCILER_PLAN_KEY is set.
     """
     from reconciler.engine.safety import failures, over_limits, refusals
-    from reconciler.engine.verdicts import unapproved
+    from reconciler.engine.verdicts import frozen, unapproved
 
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
@@ -147,9 +147,7 @@ def plan(
     reports.plan(made, is_answered=held is not None and output is ReportFormat.JSON)
     if refused := refusals(made) or failures(made):
         raise refused
-    if over := over_limits(made, limits_of(read, How("plan"))) or (
-        None if made.is_empty else unapproved(made)
-    ):
+    if over := over_limits(made, limits_of(read, How("plan"))) or frozen(made) or unapproved(made):
         tell(f"an apply of this plan is refused:\n{over}")
     if out is not None:
         from reconciler.cli.plan_files import save

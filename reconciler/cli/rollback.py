@@ -151,7 +151,12 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
         deleted=for_target(target, undone.deleted, stack=stack, config_path=config),
     )
     secrets = loaded.secrets if loaded else ()
-    made = Loaded(undone.resources, secrets, (), (where,))
+    # Freezes and policies ask for labels, which only manifests have.
+    labelled = [
+        replace(one, labels=manifests[one.address].labels) if one.address in manifests else one
+        for one in undone.resources
+    ]
+    made = Loaded(tuple(labelled), secrets, (), (where,))
     environment = str(recorded.header.get("environment", ""))
     return inputs.Input(made, inputs.project_of(project), stack, target, config, environment), undone
 

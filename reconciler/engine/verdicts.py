@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.errors import RefusedError
 from reconciler.values import Plan, PolicyLevel, Violation
 
-__all__ = ["approvals_json", "approved", "approved_before", "denied", "unapproved", "waiting"]
+__all__ = ["approvals_json", "approved", "approved_before", "denied", "frozen", "unapproved", "waiting"]
 
 _NAMED = 20
 
@@ -87,9 +87,30 @@ def denied(plan: Plan) -> RefusedError | None:
     )
 
 
+def frozen(plan: Plan) -> RefusedError | None:
+    """Why nothing may be written now; None when nothing frozen would be.
+
+    All is refused, not what is frozen alone: half of a reviewed plan is another plan. --exclude asks for it.
+    """
+    found = [freeze for freeze in plan.freezes if freeze.stops]
+    if not found:
+        return None
+    lines = []
+    for freeze in found:
+        where = f"{freeze.source}: " if freeze.source else ""
+        named = ", ".join(map(str, freeze.stops[:_NAMED]))
+        more = f" and {len(freeze.stops) - _NAMED} more" if len(freeze.stops) > _NAMED else ""
+        lines.append(f"{where}{freeze.what} is frozen until {freeze.until}: {named}{more} would be written")
+    fix = "wait, or take the freeze out in a commit of its own"
+    around = dict.fromkeys(term for freeze in found for term in freeze.around)
+    if around and all(freeze.around for freeze in found):
+        fix += "; the rest goes with " + " ".join(f"--exclude '{term}'" for term in around)
+    return RefusedError("\n".join(lines), why="; ".join(dict.fromkeys(one.reason for one in found)), fix=fix)
+
+
 def unapproved(plan: Plan) -> RefusedError | None:
-    """Which approvals this plan waits for; None when it waits for none."""
-    found = [violation for violation in plan.violations if _waits(violation)]
+    """Which approvals this plan waits for; None when it waits for none, or changes nothing."""
+    found = [violation for violation in plan.violations if _waits(violation) and not plan.is_empty]
     if not found:
         return None
     names = waiting(plan)

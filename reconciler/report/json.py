@@ -52,6 +52,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "notes": [everything.text(note) for note in plan.notes],
         # Left out where no policy has anything to say.
         **({"policies": _violations(plan, everything)} if plan.violations else {}),
+        **({"freezes": _freezes(plan, everything)} if plan.freezes else {}),
         "totals": {
             "compared": sum(step.compared for step in plan.steps),
             "skipped": {reason.value: skipped.count(reason) for reason in Reason if reason in skipped},
@@ -103,6 +104,19 @@ _UNSAFE = re.compile(
 
 def _escape(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]
+
+
+def _freezes(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": redactor.text(freeze.what),
+            "until": freeze.until,
+            "reason": redactor.text(freeze.reason),
+            "source": _place(freeze.source),
+            "stops": [str(address) for address in freeze.stops],
+        }
+        for freeze in plan.freezes
+    ]
 
 
 def _violations(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What policies say of a plan, for people and for pages. Pure."""
+"""What policies and freezes say of a plan, for people and for pages. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from reconciler.redact import Redactor
 from reconciler.report.page import Ink, Item, Level, place_of
 from reconciler.report.pen import Pen, count
-from reconciler.values import Plan, PolicyLevel, Violation
+from reconciler.values import Freeze, Plan, PolicyLevel, Violation
 
 __all__ = ["POLICY", "closing_lines", "violation_items", "violation_lines"]
 
@@ -35,8 +35,8 @@ def _sorted(violations: Sequence[Violation]) -> list[Violation]:
 
 
 def violation_lines(plan: Plan, redactor: Redactor, pen: Pen) -> list[list[str]]:
-    """A paragraph for each violation, the worst first."""
-    paragraphs = []
+    """A paragraph for each freeze and each violation, the worst first."""
+    paragraphs = [_freeze_lines(freeze, redactor, pen) for freeze in plan.freezes]
     for violation in _sorted(plan.violations):
         style = "green" if violation.approved_by else _STYLES[violation.level]
         sign = "✓" if violation.approved_by else _SIGNS[violation.level]
@@ -51,6 +51,22 @@ def violation_lines(plan: Plan, redactor: Redactor, pen: Pen) -> list[list[str]]
             lines += pen.paragraph("next: ", f"--approve {violation.policy} allows it, once it was looked at")
         paragraphs.append(lines)
     return paragraphs
+
+
+def _freeze_lines(freeze: Freeze, redactor: Redactor, pen: Pen) -> list[str]:
+    style, sign = ("red", "✗") if freeze.stops else ("yellow", "!")
+    place = f"  {freeze.source.file}:{freeze.source.line}" if freeze.source else ""
+    head = pen.clean(redactor.text(f"{freeze.what} is frozen until {freeze.until}"))
+    title = f"{pen.paint(style, pen.signs(sign))} {pen.paint('bold', head)}"
+    lines = [title + pen.paint("dim", pen.clean(place))]
+    lines += pen.paragraph("why: ", redactor.text(freeze.reason))
+    return lines + pen.paragraph("", redactor.text(_stopped(freeze)))
+
+
+def _stopped(freeze: Freeze) -> str:
+    if not freeze.stops:
+        return "nothing of it would be written"
+    return f"an apply is refused: {', '.join(map(str, freeze.stops))} would be written"
 
 
 def closing_lines(plan: Plan, pen: Pen) -> list[str]:
@@ -69,9 +85,27 @@ def closing_lines(plan: Plan, pen: Pen) -> list[str]:
 
 
 def violation_items(plan: Plan, known: Redactor | None) -> list[Item]:
-    """An item for each violation. What denies fails a check; what only asks or warns does not."""
+    """An item for each freeze and each violation. What denies fails a check; what only asks or warns does
+    not."""
     ink = Ink(Redactor.of(*plan.steps), known)
-    return [_item(violation, ink) for violation in _sorted(plan.violations)]
+    frozen = [_freeze_item(freeze, ink) for freeze in plan.freezes]
+    return frozen + [_item(violation, ink) for violation in _sorted(plan.violations)]
+
+
+def _freeze_item(freeze: Freeze, ink: Ink) -> Item:
+    file, line, column = place_of(freeze.source, ink)
+    return Item(
+        address=ink.text(freeze.what),
+        kind="Freeze",
+        what="freeze",
+        sign="✗" if freeze.stops else "!",
+        ending=ink.text(f"is frozen until {freeze.until}"),
+        level=Level.WARNING if freeze.stops else Level.NOTICE,
+        file=file,
+        line=line,
+        column=column,
+        told=(("why", ink.text(freeze.reason, "\n")), ("note", ink.text(_stopped(freeze)))),
+    )
 
 
 def _item(violation: Violation, ink: Ink) -> Item:

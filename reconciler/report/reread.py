@@ -13,6 +13,7 @@ from reconciler.values import (
     Call,
     FieldChange,
     FieldPath,
+    Freeze,
     Plan,
     PolicyLevel,
     Reason,
@@ -50,6 +51,7 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
             str(document["stack"]),
             tuple(str(note) for note in document["notes"]),
             tuple(_violation(one) for one in document.get("policies", ())),
+            tuple(_freeze(one) for one in document.get("freezes", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError("this is not a plan", why=f"it lacks or garbles {error}") from error
@@ -76,6 +78,11 @@ def _step(step: Mapping[str, Any]) -> Step:
         is_undeclared=bool(step.get("undeclared", False)),
         moved_to=Address.parse(str(step["moved_to"])) if step.get("moved_to") else None,
     )
+
+
+def _freeze(one: Mapping[str, Any]) -> Freeze:
+    stops = tuple(Address.parse(str(address)) for address in one["stops"])
+    return Freeze(str(one["what"]), str(one["until"]), str(one["reason"]), _place(one["source"]), stops)
 
 
 def _violation(one: Mapping[str, Any]) -> Violation:

@@ -28,6 +28,7 @@ _RULES: Final = {
     "replace": "Differs in a way that only a new one can mend",
     "delete": "Exists, and is to be deleted",
     "adopt": "Exists, is declared, and has no owner",
+    "freeze": "Must not be changed now",
     "no_op": "Is as declared, with a note",
     "refused": "Refused for safety",
     "failed": "Failed",

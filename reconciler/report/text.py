@@ -53,7 +53,7 @@ def plan_text(
     quiet = [step for step in plan.steps if _is_quiet(step)]
     if verbose and quiet:
         paragraphs += [_quiet_step(step, pen) for step in quiet]
-    everything = Redactor.of(*plan.steps) if plan.notes or plan.violations else Redactor()
+    everything = Redactor.of(*plan.steps) if plan.notes or plan.violations or plan.freezes else Redactor()
     paragraphs += violation_lines(plan, everything, pen)
     if plan.notes:
         paragraphs.append(
