@@ -264,7 +264,9 @@ class Masked:
 
 @functools.lru_cache(maxsize=4096)
 def _slow_digest(value: str, salt: str) -> str:
-    return hashlib.pbkdf2_hmac("sha256", value.encode(), salt.encode(), 10_000).hex()
+    # A file, or a server, may hold text that is no UTF-8.
+    texts = [text.encode("utf-8", "surrogatepass") for text in (value, salt)]
+    return hashlib.pbkdf2_hmac("sha256", texts[0], texts[1], 10_000).hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,8 @@ def apply(
     scope = opt.Scope.of(environment, select, exclude, changed_since)
     if is_plan_file(paths):
         assert paths is not None
-        given = {"--resend-secrets": resend_secrets, "--adopt": adopt, "--prune": prune, "--since": since}
-        for flag in (name for name, value in given.items() if value):
+        flags = {"--resend-secrets": resend_secrets, "--adopt": adopt, "--prune": prune, "--since": since}
+        if flag := next((name for name, given in flags.items() if given), ""):
             raise UsageError(
                 f"{flag} has no place beside a plan file",
                 fix="give it to plan --out, where it can be reviewed",

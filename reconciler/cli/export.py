@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json, know, tell
+from reconciler.cli.output import answer, answer_json, know, redacted, tell
 from reconciler.errors import RefusedError, UsageError
 from reconciler.redact import control
 from reconciler.values import Address
@@ -73,6 +74,8 @@ def export(
             stack=stack or (found.stack if found else ""),
             comment=comment,
         )
+    # Before the live values are known: those stand in no manifest, but words like them may.
+    made = _without_credentials(made)
     know(value for _, value in made.variables.values() if value is not None)
     _write(made, Path(out), force)
     _tell(made, root)
@@ -91,6 +94,15 @@ def _schema_path(address: Address, root: Path, file: Path) -> str:
 
     schema = root / "schemas" / f"{kinds()[address.kind]}.schema.json"
     return os.path.relpath(schema, file.parent).replace(os.sep, "/")
+
+
+def _without_credentials(made: Export) -> Export:
+    """A server may tell in any field what it was sent: that does not go into a file either."""
+    files = tuple(replace(file, text=redacted(file.text)) for file in made.files)
+    for file, was in zip(files, made.files, strict=True):
+        if file.text != was.text:
+            tell(f"note: {control(str(file.address))}: the login's credential stood in it, and is masked")
+    return replace(made, files=files)
 
 
 def _write(made: Export, folder: Path, force: bool) -> None:

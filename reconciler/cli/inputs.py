@@ -103,8 +103,8 @@ class Input:
     def part(self) -> str:
         """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
         if not self.scope.is_whole:
-            scope = self.scope
-            return "--select" if scope.select else "--exclude" if scope.exclude else "--changed-since"
+            options = {"--select": self.scope.select, "--exclude": self.scope.exclude}
+            return next((name for name, given in options.items() if given), "--changed-since")
         named = list(self.project.manifests) if self.project else []
         if not named and Path("manifests").is_dir():
             named = ["manifests"]
@@ -322,26 +322,6 @@ def load_for(
     return replace(read, loaded=loaded, target=target, config_path=config)
 
 
-def without_manifests(
-    target_option: str | None, project_file: str | None, stack: str | None, scope: Scope
-) -> Input:
-    """Target and stack for a command that needs no manifest; its resources are empty."""
-    from reconciler.manifest.document import Loaded
-
-    project = _project(project_file)
-    environment = _environment(project, scope)
-    target = find_target(target_option, project, environment)
-    stacks = (stack, environment.stack if environment else "", project.stack if project else "")
-    return Input(
-        Loaded(()),
-        project,
-        next(filter(None, stacks), ""),
-        target,
-        environment=environment.name if environment else "",
-        scope=scope,
-    )
-
-
 def _since(
     read: Input,
     declared: tuple[Resource, ...],
@@ -364,6 +344,26 @@ def _since(
         loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
         base=base,
         gone=tuple(r for r in everything if r.address in away),
+    )
+
+
+def without_manifests(
+    target_option: str | None, project_file: str | None, stack: str | None, scope: Scope
+) -> Input:
+    """Target and stack for a command that needs no manifest; its resources are empty."""
+    from reconciler.manifest.document import Loaded
+
+    project = _project(project_file)
+    environment = _environment(project, scope)
+    target = find_target(target_option, project, environment)
+    stacks = (stack, environment.stack if environment else "", project.stack if project else "")
+    return Input(
+        Loaded(()),
+        project,
+        next(filter(None, stacks), ""),
+        target,
+        environment=environment.name if environment else "",
+        scope=scope,
     )
 
 

@@ -212,13 +212,9 @@ def _live(
                 client, read.loaded.resources, options, target=read.target, taken_at=now, prune=prune
             )
         else:
+            gone = bool(read.gone)
             seen = read_snapshot(
-                client,
-                read.resources,
-                target=read.target,
-                taken_at=now,
-                deleting=bool(read.gone),
-                prune=prune,
+                client, read.resources, target=read.target, taken_at=now, deleting=gone, prune=prune
             )
             made = read.plan(seen, options)
         pacer = pacer_for(read, write_limit)

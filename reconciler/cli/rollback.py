@@ -157,7 +157,8 @@ def _manifests(
     recorded: RecordedRun, target: str, project: str | None
 ) -> tuple[Loaded | None, Mapping[Address, Resource]]:
     """What is declared now, for values that no answer shows; nothing when it cannot be read."""
-    files = [str(file) for file in recorded.header.get("files", ()) if Path(str(file)).is_file()]
+    named = recorded.header.get("files")
+    files = [str(f) for f in named if Path(str(f)).is_file()] if isinstance(named, list) else []
     if not files:
         return None, {}
     try:

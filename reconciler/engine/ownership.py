@@ -56,36 +56,49 @@ def undeclared(desired: Iterable[Resource], snapshot: Snapshot, stack: str) -> t
 
 
 def beyond(
-    desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot, options: PlanOptions
+    desired: Sequence[Resource],
+    steps: Sequence[Step],
+    snapshot: Snapshot,
+    options: PlanOptions,
+    gone: Sequence[Resource] = (),
 ) -> Iterator[Step]:
-    """The steps of what no manifest declares: what was moved from, and with ``prune`` what is left over.
+    """The steps of what no manifest declares: what was moved from, what was declared and is ``gone``, and
+    with ``prune`` what is left over.
 
-    What vanished between the list and its reading needs no step.
+    What vanished between the list and its reading needs no step; what is gone and not ours has one of which
+    nothing comes.
     """
     by_address = {step.address: step for step in steps}
     for resource in desired:
         old = moved_from(resource)
         if old is not None and (live := snapshot.resources.get(old)) is not None:
             yield _move(resource, by_address[resource.address], old, live, options)
-    if not options.prune:
-        return
-    pruned = []
-    for address in undeclared(desired, snapshot, options.stack):
+    going = []
+    for resource in gone:
+        if (live := snapshot.resources.get(resource.address)) is not None:
+            step = deletion(resource, live, options)
+            why = step.refusal.partition("\n")[0]
+            left = Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing")
+            if step.is_foreign:
+                yield replace(left, is_foreign=True, notes=(f"declared no more, and left alone: {why}",))
+            else:
+                going.append(replace(step, is_undeclared=True))
+    for address in undeclared((*desired, *gone), snapshot, options.stack) if options.prune else ():
         if (live := snapshot.resources.get(address)) is not None:
             step = deletion(stand_in(address, options.stack), live, options)
             why = f"no longer declared; it carries the marker of stack {options.stack}"
-            pruned.append(replace(step, is_undeclared=True, notes=(why, *step.notes)))
-    yield from _unless_used(pruned, desired, steps, snapshot)
+            going.append(replace(step, is_undeclared=True, notes=(why, *step.notes)))
+    yield from _unless_used(going, desired, steps, snapshot)
 
 
 def _unless_used(
-    pruned: Sequence[Step], desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot
+    deletions: Sequence[Step], desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot
 ) -> Iterator[Step]:
     """The deletions, each after those of what uses it; what stays in use is left there, and said.
 
     What a declared resource uses until now, and names no more, is free once that one is updated.
     """
-    going = {step.address: users(snapshot.resources[step.address]) for step in pruned}
+    going = {step.address: users(snapshot.resources[step.address]) for step in deletions}
     named: dict[Address, list[Address]] = {}
     for resource in desired:
         for reference in references(resource):
@@ -99,12 +112,12 @@ def _unless_used(
     }:
         in_use |= stays
         going = {address: using for address, using in going.items() if address not in stays}
-    for step in pruned:
+    for step in deletions:
         if step.address in going:
             yield replace(step, depends_on=tuple(dict.fromkeys(going[step.address])))
             continue
         told = ", ".join(map(str, dict.fromkeys(in_use[step.address])))
-        alone = Step(step.address, Action.NO_OP, notice="nothing", compared=1)
+        alone = Step(step.address, Action.NO_OP, notice="nothing", compared=1, source=step.source)
         yield replace(alone, notes=(f"no longer declared, and left there: in use by {told}",))
 
 
@@ -176,7 +189,7 @@ def _move(resource: Resource, step: Step, old: Address, live: Live, options: Pla
     )
 
 
-def ownership_notes(desired: Sequence[Resource], snapshot: Snapshot, options: PlanOptions) -> tuple[str, ...]:
+def ownership_notes(desired: Iterable[Resource], snapshot: Snapshot, options: PlanOptions) -> tuple[str, ...]:
     """What the stack owns and no manifest names, when it is left there."""
     if options.prune or not (options.stack and options.is_whole):
         return ()

@@ -35,15 +35,17 @@ def make_plan(
     desired: Sequence[Resource],
     snapshot: Snapshot,
     options: PlanOptions = _PLAIN,
+    gone: Sequence[Resource] = (),
 ) -> Plan:
     """What has to be done for the live side to be as desired; a step for each resource, also a no-op.
 
-    Live resources that no manifest names do not appear, except what moved to one that is named, and with
-    ``options.prune`` what the stack owns: everything else is nobody's business here.
+    Live resources that no manifest names do not appear, except what moved to one that is named, what is
+    ``gone`` (it was declared), and with ``options.prune`` what the stack owns: everything else is nobody's
+    business here.
     Raises ManifestError when a manifest names something that is neither declared nor live.
     """
     steps = [make_step(resource, snapshot.resources.get(resource.address), options) for resource in desired]
-    return assemble(snapshot, desired, steps, options)
+    return assemble(snapshot, desired, steps, options, gone)
 
 
 def assemble(
@@ -51,6 +53,7 @@ def assemble(
     desired: Sequence[Resource],
     steps: Sequence[Step],
     options: PlanOptions = _PLAIN,
+    gone: Sequence[Resource] = (),
 ) -> Plan:
     """The plan of these steps: in the order of their references, with the ids that are known, and with what
     concerns all of them said once. Raises ManifestError as :func:`make_plan` does."""
@@ -61,8 +64,8 @@ def assemble(
         for resource, step in zip(desired, steps, strict=True)
     ]
     linked = linked_steps(desired, steps, snapshot)
-    more = tuple(beyond(desired, steps, snapshot, options))
-    notes = (*_notes(steps), *_unmarked(steps), *ownership_notes(desired, snapshot, options))
+    more = tuple(beyond(desired, steps, snapshot, options, gone))
+    notes = (*_notes(steps), *_unmarked(steps), *ownership_notes((*desired, *gone), snapshot, options))
     return Plan(snapshot.target, (*linked, *more), stack=options.stack, notes=notes)
 
 

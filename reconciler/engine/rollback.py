@@ -15,6 +15,7 @@ from typing import Any
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import RecordedCall, RecordedRun
 from reconciler.engine.snapshot import snapshot_from_json
+from reconciler.errors import UsageError
 from reconciler.kinds import kind_of, marks
 from reconciler.schema import Field
 from reconciler.shape import item_key
@@ -159,6 +160,18 @@ def _after(run: RecordedRun) -> Mapping[Address, Live]:
 
 
 def _acted(run: RecordedRun) -> list[_Acted]:
+    """What the run did. Raises UsageError for a record that somebody, or a broken disk, made another."""
+    try:
+        return _acted_on(run)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"the record of run {run.run} cannot be undone from: what was planned is garbled",
+            why=f"it lacks or garbles {error}",
+            fix=f"reconciler history show {run.run} tells what was called",
+        ) from error
+
+
+def _acted_on(run: RecordedRun) -> list[_Acted]:
     calls: dict[Address, list[RecordedCall]] = {}
     for call in run.acted:
         calls.setdefault(call.address, []).append(call)

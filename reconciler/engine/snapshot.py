@@ -245,7 +245,8 @@ def snapshot_from_json(content: Any, *, where: str) -> Snapshot:
                 where=where,
                 fix=f"this version reads format {FORMAT_VERSION}",
             )
-        salt = content["salt"]
+        if not isinstance(salt := content["salt"], str):
+            raise TypeError("salt: no text")
         resources = {}
         for text, entry in content["resources"].items():
             address = Address.parse(text)

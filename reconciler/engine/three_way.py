@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from reconciler.engine.links import foreign
 from reconciler.engine.options import PlanOptions
-from reconciler.engine.planner import make_plan, make_step, plan_destroy
+from reconciler.engine.planner import make_plan, make_step
 from reconciler.kinds import kind_of
 from reconciler.values import Action, Address, FieldChange, Plan, Resource, Snapshot, Source, Step
 
@@ -42,14 +41,15 @@ def plan_since(
     ``since``: the revision of ``base``, for people. ``set_by`` tells who last set a line, ``removed_by`` who
     took a declaration away. Raises ManifestError as :func:`make_plan` does.
     """
-    # What is gone since is told by its own step: no note of what is owned and not declared.
-    made = make_plan(desired, snapshot, replace(options, is_whole=False))
-    pruned = {step.address for step in made.steps}
-    away = plan_destroy([one for one in gone if one.address not in pruned], snapshot, options)
+    made = make_plan(desired, snapshot, options, gone)
     declared = {resource.address: resource for resource in (*desired, *gone)}
-    steps = [
-        _taken_away(step, declared[step.address], snapshot, options, since, removed_by) for step in away.steps
-    ]
+    away = {
+        resource.address: f"declared at {since}, and no more: {removed_by(resource)}" for resource in gone
+    }
+    steps = tuple(
+        replace(step, notes=(told, *step.notes)) if (told := away.get(step.address)) else step
+        for step in made.steps
+    )
     before = [make_step(resource, snapshot.resources.get(resource.address), options) for resource in base]
 
     def who(step: Step, change: FieldChange) -> str:
@@ -62,34 +62,15 @@ def plan_since(
             return removed_by(resource)  # the section stands there no more: nobody set its line
         return set_by(change.source) if change.source is not None else ""
 
-    whole = replace(made, steps=(*made.steps, *(step for step in steps if step is not None)))
-    whole = labelled(whole, Plan(snapshot.target, tuple(before)), who)
+    whole = labelled(replace(made, steps=steps), Plan(snapshot.target, tuple(before)), who)
     return replace(whole, notes=(*_summary(whole, since), *whole.notes))
-
-
-def _taken_away(
-    step: Step,
-    resource: Resource,
-    snapshot: Snapshot,
-    options: PlanOptions,
-    since: str,
-    removed_by: Callable[[Resource], str],
-) -> Step | None:
-    live = snapshot.resources.get(step.address)
-    if live is None:
-        return None
-    told = f"declared at {since}, and no more: {removed_by(resource)}"
-    if foreign(kind_of(step.address), resource, live, options.adopt):
-        alone = Step(step.address, Action.NO_OP, source=step.source, notice="nothing")
-        return replace(alone, notes=(f"{told}. It is not ours, and left alone",))
-    return replace(step, notes=(told, *step.notes))
 
 
 def _summary(plan: Plan, since: str) -> tuple[str, ...]:
     causes = Counter(change.cause for step in plan.steps for change in step.changes)
     words = {INTENDED: "intended", DRIFT: "drift", BOTH: "edited on both sides"}
     parts = [f"{causes[cause]} {word}" for cause, word in words.items() if causes[cause]]
-    if gone := sum(1 for step in plan.steps if step.action is Action.DELETE):
+    if gone := sum(1 for step in plan.steps if step.is_undeclared):
         parts.append(f"{gone} no longer declared")
     return (f"changes since {since}: {', '.join(parts)}",) if parts else ()
 

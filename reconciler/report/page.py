@@ -115,7 +115,8 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Page:
     """One report about one target. ``headline``: the result in a few words; ``quiet``: what is as declared;
-    ``closing``: sentences after everything. ``converged``: of an apply, None when it was not read again.
+    ``closing``: sentences after everything. ``unseen``: those of the notes that say what was not looked at.
+    ``converged``: of an apply, None when it was not read again.
     """
 
     purpose: Purpose
@@ -128,6 +129,7 @@ class Page:
     counts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     converged: bool | None = None
 
     @property

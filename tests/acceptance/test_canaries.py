@@ -1,355 +1,306 @@
 """Secrets are planted wherever one may come from, every command is run, and none is printed or written.
 
-Searched is every byte of stdout, stderr and of every file below the project and the home, for each secret as
-it is, in JSON, in URLs and in base64. Left out are the files that hold the secrets to begin with, and
-``*.db``, the embedded workspace: it is the server's side, and the API tells environment variables again.
+The world, and how it is searched: ``canaries.py``.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-import os
 import re
-import shutil
+import shlex
+import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+import typer.main
 
-from reconciler.emulator.server import Running
-from reconciler.emulator.wire import Request, Response, answer
-from reconciler.emulator.workspace import Workspace
+from reconciler.cli import main as cli
+from tests.acceptance.canaries import DEBUG, SECRETS, Program, World, forms, served
 
 pytestmark = pytest.mark.canaries
-_HERE = Path(__file__).parent
-_KEY_LINES = "MIIEvQIBADANBgkqhkiG9w0CANARY1\nAQEFAASCBKcwggSjAgEAAoCANARY2\nq83vEjRWeJCrze8SNFZ4kKvNCANARY3"
-
-SECRETS = {
-    "OPENAI_KEY": "sk-canary-openai-4711",  # an environment variable in a plaintext twin
-    "anthropic.txt": "sk-canary-anthropic-0815",  # a file
-    "COHERE_KEY": r"""c"a'n\a/r&y%2B+$^.*[({ é <k>""",  # signs of regular expressions, JSON, URLs, HTML
-    "google.pem": f"-----BEGIN PRIVATE KEY-----\n{_KEY_LINES}\n-----END PRIVATE KEY-----",  # many lines
-    "AWS_SECRET_KEY": "canary/aws+secret=key0123",
-    "ENTRA_SECRET": "canary~entra~8Q~secret",
-    "ENV_TOKEN": "canary-environment-variable",  # environment_vars of a model
-    "LIVE": "canary-that-only-the-server-knew",  # put there by hand: no manifest knows it
-    "LITERAL": "sk-canary-literal-in-a-manifest",  # refused, and not repeated
-    "DATABRICKS_TOKEN": "dapi-canary-token-31337",
-    "PROFILE": "dapi-canary-profile-token-42",
-    "CLIENT_SECRET": "dose-canary-client-secret",
-    "PLUGIN_PASSWORD": "canary-plugin-password-99",  # a plugin's exception tells it
-    "OPENAI_API_KEY": "sk-canary-for-the-models-api",
-}
-
-_ENTITY = """\
-apiVersion: reconciler/v1
-kind: Endpoint
-metadata: {{name: {name}}}
-spec:
-  config:
-    served_entities:
-      - name: m
-        external_model:
-          provider: {provider}
-          name: x-1
-          task: llm/v1/chat
-          {block}: {keys}
-  tags: {{team: a}}
-"""
-_CUSTOM = """\
-apiVersion: reconciler/v1
-kind: Endpoint
-metadata: {name: custom}
-spec:
-  config:
-    served_entities:
-      - name: m
-        entity_name: main.ml.ranker
-        entity_version: "1"
-        environment_vars: {TOKEN: "${env:ENV_TOKEN}", MODE: fast}
-"""
-_PROVIDERS = (
-    ("openai", "openai", "openai_config", '{openai_api_key_plaintext: "${env:OPENAI_KEY}"}'),
-    ("anthropic", "anthropic", "anthropic_config", '{anthropic_api_key_plaintext: "${file:anthropic.txt}"}'),
-    ("cohere", "cohere", "cohere_config", '{cohere_api_key_plaintext: "${env:COHERE_KEY}"}'),
-    (
-        "google",
-        "google-cloud-vertex-ai",
-        "google_cloud_vertex_ai_config",
-        '{private_key_plaintext: "${file:google.pem}", region: eu, project_id: p}',
-    ),
-    (
-        "bedrock",
-        "amazon-bedrock",
-        "amazon_bedrock_config",
-        '{aws_region: eu, bedrock_provider: cohere, aws_access_key_id: "{{secrets/a/b}}",'
-        ' aws_secret_access_key_plaintext: "${env:AWS_SECRET_KEY}"}',
-    ),
-    (
-        "azure",
-        "openai",
-        "openai_config",
-        '{openai_api_type: azuread, openai_api_base: "https://x.test", openai_api_version: v1,'
-        " openai_deployment_name: d, microsoft_entra_tenant_id: t, microsoft_entra_client_id: c,"
-        ' microsoft_entra_client_secret_plaintext: "${env:ENTRA_SECRET}"}',
-    ),
-)
 
 
-# Nothing is waited for: what is looked at is what is said.
-_AT_ONCE = """
-import sys, time
-import reconciler.client.http, reconciler.engine.apply, reconciler.engine.waiting
-reconciler.client.http.backoff = lambda repeat, chance: 0.0
-reconciler.engine.apply._LATER = ()
-from reconciler.cli.main import main
-"""
-_PROGRAM = "sys.exit(main(sys.argv[1:]))"
-
-# -- the world --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Echo:
-    """A workspace whose refusals and texts repeat what they were sent: the body, and the credential."""
-
-    workspace: Workspace
-    mode: str = ""
-    seen: list[str] = field(default_factory=list)
-    tokens: set[str] = field(default_factory=set)
-
-    def handle(self, request: Request) -> Response:
-        """Answers, badly where the mode says so."""
-        credential = request.headers.get("authorization", "")
-        self.seen.append(request.body.decode("utf-8", "replace"))
-        if credential.startswith("Bearer "):
-            self.tokens.add(credential.removeprefix("Bearer "))
-        body = request.body.decode("utf-8", "replace")
-        is_write = request.method != "GET" and "/api/" in request.path
-        if self.mode == "refuse writes" and is_write:
-            return answer({"error_code": "BAD", "message": f"{body} is bad, {credential}"}, 400)
-        if self.mode == "fail writes" and is_write:
-            return answer({"error_code": "INTERNAL", "message": f"{credential} {body}"}, 500)
-        if self.mode == "html" and "/api/" in request.path:
-            return Response(502, {"content-type": "text/html"}, f"<p>{credential}</p><pre>{body}".encode())
-        if self.mode == "not json" and "/api/" in request.path:
-            return Response(200, {"content-type": "text/plain"}, f"{credential} {body}".encode())
-        if self.mode == "refuse reads" and "/api/" in request.path:
-            return answer({"error_code": "DENIED", "message": credential}, 403, {"x-request-id": credential})
-        answered = self.workspace.handle(request)
-        if self.mode == "echo" and answered.status == 200 and isinstance(answered.body, bytes):
-            told = json.loads(answered.body) if answered.body.startswith(b"{") else {}
-            return answer({**told, "description": credential, "newer": {"x": [credential, body]}})
-        return answered
-
-
-class World:
-    """A project with secrets all over, a home with a profile, and the server."""
-
-    def __init__(self, folder: Path, echo: Echo, url: str) -> None:
-        self.project, self.home, self.echo, self.url = folder / "shop", folder / "home", echo, url
-        self.output = ""
-        manifests = self.project / "manifests"
-        manifests.mkdir(parents=True)
-        self.home.mkdir()
-        for name, provider, block, keys in _PROVIDERS:
-            text = _ENTITY.format(name=name, provider=provider, block=block, keys=keys)
-            (manifests / f"{name}.yaml").write_text(text, encoding="utf-8")
-        (manifests / "custom.yaml").write_text(_CUSTOM, encoding="utf-8")
-        literal = _ENTITY.format(
-            name="bad", provider="openai", block="openai_config",
-            keys=json.dumps({"openai_api_key_plaintext": SECRETS["LITERAL"]}),
-        )  # fmt: skip
-        (self.project / "bad.yaml").write_text(literal, encoding="utf-8")
-        for name in ("anthropic.txt", "google.pem"):
-            (manifests / name).write_text(SECRETS[name] + "\n", encoding="utf-8")
-        profile = f"[canary]\nhost = {url}\ntoken = {SECRETS['PROFILE']}\n"
-        (self.home / ".databrickscfg").write_text(profile, encoding="utf-8")
-        plugin = _HERE / "plugin-deployments"
-        shutil.copytree(plugin, self.project / "plugin")
-        deployment = self.project / "plugin" / "manifests" / "fraud.yaml"
-        text = deployment.read_text(encoding="utf-8")
-        deployment.write_text(
-            text.replace("memory: 4", 'memory: "x"').replace("env:HOME", "env:PLUGIN_PASSWORD")
-        )
-
-    def run(self, *words: str, code: str = "", folder: str = ".", **environment: str) -> str:
-        """Run the program, or Python ``code`` instead; keeps and returns what it printed."""
-        variables = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.home),
-            "PYTHONUTF8": "1",
-            "DATABRICKS_HOST": self.url,
-            "MLFLOW_DEPLOYMENTS_TARGET": "databricks",
-            "OPENAI_API_BASE": f"{self.url}/openai",
-            **{name: value for name, value in SECRETS.items() if name.isupper() and "_" in name},
-        }
-        variables.pop("CLIENT_SECRET")
-        variables.update(environment)
-        done = subprocess.run(
-            [sys.executable, "-c", _AT_ONCE + (code or _PROGRAM), *words],
-            cwd=self.project / folder,
-            env={name: value for name, value in variables.items() if value},
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        told = (done.stdout + done.stderr).decode("utf-8", "surrogateescape")
-        assert done.returncode in (0, 1, 2, 3), told
-        assert code or "Traceback" not in told, told
-        self.output += f"\n$ {' '.join(words)}\n{told}"
-        return told
-
-    def put_by_hand(self) -> None:
-        """A value of which no manifest knows."""
-        body = {
-            "name": "custom",
-            "config": {
-                "served_entities": [
-                    {
-                        "name": "m",
-                        "entity_name": "main.ml.ranker",
-                        "entity_version": "1",
-                        "environment_vars": {"TOKEN": SECRETS["LIVE"], "OTHER": SECRETS["LIVE"]},
-                    }
-                ]
-            },
-        }
-        request = Request(
-            "POST", "/api/2.0/serving-endpoints", {}, {"authorization": "x"}, json.dumps(body).encode()
-        )
-        assert self.echo.workspace.handle(request).status == 200
-
-    def hits(self) -> list[str]:
-        """Where a secret stands that should stand nowhere."""
-        places = {"the output": self.output.encode("utf-8", "surrogateescape")}
-        given = {"anthropic.txt", "google.pem", ".databrickscfg", "bad.yaml"}
-        for top in (self.project, self.home):
-            for file in top.rglob("*"):
-                if file.is_file() and file.name not in given and not re.search(r"\.db(-\w+)?$", file.name):
-                    places[str(file.relative_to(top.parent))] = file.read_bytes()
-        secrets = {**SECRETS, **{f"token {n}": token for n, token in enumerate(sorted(self.echo.tokens))}}
-        found = []
-        for place, content in places.items():
-            for name, value in secrets.items():
-                for form in forms(value):
-                    at = content.find(form)
-                    if at >= 0:
-                        around = content[max(0, at - 300) : at + len(form) + 40].decode("utf-8", "replace")
-                        found.append(f"{name} in {place}: …{around}…")
-                        break
-        return found
-
-
-def forms(value: str) -> set[bytes]:
-    """A secret as it may stand somewhere; lines of a long one count by themselves."""
-    texts = {value, repr(value)[1:-1], quote(value), quote(value, safe=""), quote_plus(value)}
-    texts |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    texts |= {line for line in value.splitlines() if len(line) >= 16 and "PRIVATE KEY" not in line}
-    raw = value.encode()
-    for prefix in (b"", b"x", b"xx", b"id:"):
-        whole = base64.b64encode(prefix + raw).decode().rstrip("=")
-        start = -(-len(prefix) * 8 // 6)
-        texts |= {whole[start : start + len(raw) * 8 // 6 - 1]}
-        texts |= {
-            base64.urlsafe_b64encode(prefix + raw).decode().rstrip("=")[start : start + len(raw) * 8 // 6 - 1]
-        }
-    return {text.encode() for text in texts if len(text) >= 8}
+@pytest.fixture(scope="module")
+def program() -> Iterator[Program]:
+    program = Program()
+    yield program
+    program.close()
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with _served() as (echo, url):
-        yield World(tmp_path, echo, url)
+def world(tmp_path: Path, program: Program) -> Iterator[World]:
+    with served() as (echo, url):
+        yield World(tmp_path, echo, url, program)
 
 
-@contextmanager
-def _served() -> Iterator[tuple[Echo, str]]:
-    workspace = Workspace()
-    echo = Echo(workspace)
-    server = Running(echo)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+# -- every command ----------------------------------------------------------------------------------------
+
+# In the order of a project's life. `-o *` and `--report *`: once for each format that the command has. NAME=…
+# before a command: the environment is another one; later commands cannot know the values LIVE and ROTATED.
+JOURNEY = """
+init new
+schema
+schema endpoint
+schema --out schemas
+targets -o *
+targets --no-check
+auth check -e prod -o *
+fmt
+fmt bad.yaml
+validate bad.yaml -o *
+validate -e prod -o *
+validate -e prod --report *
+validate --all-environments
+render -e prod -o *
+render -e prod --origins
+diff dev prod -o *
+OVERLAY_TOKEN=$LIVE apply -e prod -y manifests/custom.yaml
+plan -e prod -o *
+plan -e prod -v --out plan.json --save-snapshot before.json --report *
+drift -e prod -o *
+drift -e prod --refresh fast -o json
+drift -e prod --refresh fast -v --report *
+show plan.json -o *
+show plan.json -v --report *
+plan --rebase plan.json
+plan --rebase plan.json -o json
+PROD_KEY=$ROTATED plan --rebase plan.json
+plan -e prod --snapshot before.json
+apply plan.json --receipt receipt.json --report *
+apply plan.json
+PROD_KEY=$ROTATED apply plan.json --skip-stale -o json
+apply -e dev -y
+release Endpoint/custom Endpoint/openai -e prod -y -v --receipt receipt.json --report *
+adopt Endpoint/custom -e prod -y -o *
+adopt Endpoint/openai -e prod -y --receipt receipt.json --report *
+release Endpoint/custom -e prod -y -o *
+adopt Endpoint/custom -e prod -y
+plan -e prod --prune
+apply -e prod -y --resend-secrets -o *
+apply -e prod -y --resend-secrets -v --receipt receipt.json --report *
+plan --all-environments -o json
+plan --all-environments -o markdown
+diff dev prod --live -o *
+promote --from dev --to prod --check -o *
+promote --from dev --to prod
+get -e prod -o *
+get custom -e prod -o *
+query openai -e prod -m hello -o *
+query openai -e prod -m hello --stream
+export -e prod --out exported --permissions --force -o *
+history
+history -o *
+history show $RUN -o *
+rollback --dry-run -o *
+rollback -y -v --receipt receipt.json --report *
+destroy -e dev -y -o *
+destroy -e prod -y --receipt receipt.json --report *
+rollback -y -o *
+"""
+_ELSEWHERE = {"emulator serve"}
+"""Commands with a test of their own."""
+
+
+def _commands(group: Any = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every registered command by its words; a group that does something by itself is one, too."""
+    group = typer.main.get_command(cli.program()) if group is None else group
+    for name, command in group.commands.items():
+        words = (*above, name)
+        if not hasattr(command, "commands"):
+            yield " ".join(words), command
+            continue
+        if command.invoke_without_command:
+            yield " ".join(words), command
+        yield from _commands(command, words)
+
+
+def _formats(line: str) -> list[str]:
+    """The formats that the command of a line has."""
+    known = dict(_commands())
+    words = [word for word in shlex.split(line) if "=" not in word]
+    command = known.get(" ".join(words[:2])) or known[words[0]]
+    output = next(option for option in command.params if "--output" in option.opts)
+    return [str(form.value) for form in type(output.default)]
+
+
+def _journey() -> Iterator[str]:
+    for line in JOURNEY.strip().splitlines():
+        if "-o *" in line:
+            yield from (line.replace("-o *", f"-o {form}") for form in _formats(line))
+        elif "--report *" in line:
+            reports = " ".join(f"--report {form}=reports/{form}" for form in _formats(line))
+            yield line.replace("--report *", reports)
+        else:
+            yield line
+
+
+def test_the_journey_has_every_command() -> None:
+    lines = [" ".join(word for word in shlex.split(line) if "=" not in word or word[0] == "-")
+             for line in JOURNEY.strip().splitlines()]  # fmt: skip
+    known = dict(_commands())
+    assert len(known) >= 20
+    for name, command in known.items():
+        mine = [line for line in lines if f"{line} ".startswith(f"{name} ")]
+        if name in _ELSEWHERE:
+            continue
+        assert mine, f"`{name}` is not among the commands that the canaries are run through"
+        options = {option for param in command.params for option in param.opts}
+        for option, how in (("--output", "-o *"), ("--report", "--report *")):
+            if option in options:
+                assert any(how in line for line in mine), f"`{name}` is not run with {how}"
+
+
+@pytest.mark.parametrize("where", ["local", "http"])
+def test_every_command_in_every_format(world: World, where: str) -> None:
+    unlike = []
+    with served() as (_, other):
+        targets = {
+            "PROD_TARGET": "local:prod.db?provisioning=0s",
+            "DEV_TARGET": "local:dev.db?provisioning=0s",
+        }
+        if where == "http":
+            targets = {"PROD_TARGET": "databricks", "DEV_TARGET": "databricks://canary"}
+            world.profile(other)
+        # One that logs and one that does not may leak in different places: each turn has the other half.
+        debug = itertools.cycle([DEBUG, ()] if where == "local" else [(), DEBUG])
+        for line in _journey():
+            words = shlex.split(line)
+            given = {
+                w.partition("=")[0]: w.partition("=")[2] for w in itertools.takewhile(_is_setting, words)
+            }
+            given = {name: SECRETS[value.removeprefix("$")] for name, value in given.items()}
+            words = [world.last_run() if w == "$RUN" else w for w in words if not _is_setting(w)]
+            told = world.run(
+                *next(debug), *words, folder="envs", MLFLOW_DEPLOYMENTS_TARGET="", **targets, **given
+            )
+            if world.code != _code(line):
+                unlike.append(f"{line}: exit {world.code}\n{told}")
+    assert world.hits() == []
+    assert not unlike, "\n".join(unlike)
+    written = {file.name for file in (world.project / "envs").rglob("*")}
+    assert {"plan.json", "receipt.json", "before.json", "html", "sarif", "runs", "openai.yaml"} <= written
+    if where == "http":
+        sent = "".join(world.echo.seen)
+        for name in ("PROD_KEY", "OVERLAY_TOKEN", "COHERE_KEY", "prod.pem", "LIVE"):
+            assert json.dumps(SECRETS[name])[1:-1] in sent, f"{name} was sent"
+
+
+def _is_setting(word: str) -> bool:
+    return re.match(r"[A-Z_]+=", word) is not None
+
+
+def _code(line: str) -> int:
+    """The exit code that a line ends with."""
+    if line.startswith("validate bad.yaml"):
+        return 1
+    if line.startswith("drift"):
+        return 2
+    return 3 if "apply plan.json" in line and "--receipt" not in line else 0
+
+
+def test_the_emulators_own_server(world: World) -> None:
+    words = [*DEBUG, "emulator", "serve", "--port", "0", "--db", "served.db", "--provisioning", "0s"]
+    words += ["--fault", "500@PUT config*1"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", *words],
+        cwd=world.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     try:
-        yield echo, server.url
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        while "listening on" not in said:
+            said += server.stdout.readline()
+        url = re.findall(r"http://\S+", said)[-1]
+        for secret in ("OPENAI_KEY", "ENV_TOKEN", "COHERE_KEY"):
+            world.run("apply", "-y", "--resend-secrets", DATABRICKS_HOST=url, **{secret: SECRETS["ROTATED"]})
+        world.run("get", "custom", DATABRICKS_HOST=url)
     finally:
-        server.stop()
-        thread.join(timeout=10)
-        workspace.close()
+        server.send_signal(signal.SIGINT)
+        rest, _ = server.communicate(timeout=20)
+    world.output += said + rest
+    assert "faults: 500@PUT config*1" in world.output
+    assert world.hits() == []
 
 
-_DEBUG = ("--log-level", "debug")
-
-# -- the runs ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "debug"),
-    [(("-o", "text"), ()), (("-o", "json"), _DEBUG), (("-v",), _DEBUG)],
-    ids=["text", "json, debug", "verbose, debug"],
-)
-def test_every_command(world: World, form: tuple[str, ...], debug: tuple[str, ...]) -> None:
-    plain = () if form == ("-v",) else form
+def test_every_provider_and_target(world: World) -> None:
     world.put_by_hand()
-    world.run(*debug, "init", "new")
-    world.run(*debug, "validate", *plain)
-    world.run(*debug, "validate", "bad.yaml", *plain)
-    world.run(*debug, "plan", "bad.yaml", *form)
-    world.run(*debug, "plan", *form, "--save-snapshot", "before.json")
-    world.run(*debug, "apply", "-y", *form)
+    world.run(*DEBUG, "init", "new")
+    world.run(*DEBUG, "validate")
+    world.run(*DEBUG, "validate", "bad.yaml")
+    world.run(*DEBUG, "plan", "bad.yaml", "-v")
+    world.run(*DEBUG, "plan", "-v", "--save-snapshot", "before.json")
+    world.run(*DEBUG, "apply", "-y", "-v")
     for value in ("OPENAI_KEY", "COHERE_KEY", "AWS_SECRET_KEY", "ENTRA_SECRET", "ENV_TOKEN"):
         assert any(json.dumps(SECRETS[value])[1:-1] in body for body in world.echo.seen), f"{value} was sent"
     assert any("CANARY2" in body for body in world.echo.seen)
-    world.run(*debug, "plan", *form, "--save-snapshot", "after.json")
-    world.run(*debug, "plan", *form, "--snapshot", "before.json")
-    world.run(*debug, "plan", *form, "--resend-secrets", ENV_TOKEN="canary-rotated-0123456")
-    world.run(*debug, "apply", "-y", *form, "--resend-secrets")
-    world.run(*debug, "apply", "-y", *form, "--target", "local:w.db?provisioning=0s")
-    world.run(*debug, "get", *plain)
+    world.run(*DEBUG, "plan", "-v", "--save-snapshot", "after.json")
+    world.run(*DEBUG, "plan", "-v", "--snapshot", "before.json")
+    world.run(*DEBUG, "plan", "-v", "--resend-secrets", ENV_TOKEN="canary-rotated-0123456")
+    world.run(*DEBUG, "apply", "-y", "-v", "--resend-secrets")
+    world.run(*DEBUG, "apply", "-y", "-v", "--target", "local:w.db?provisioning=0s")
+    world.run(*DEBUG, "get")
     for name in ("custom", "openai", "cohere"):
-        world.run(*debug, "get", name, *plain)
-    world.run(*debug, "query", "openai", "-m", "hello", *plain)
-    world.run(*debug, "query", "openai", "-m", "hello", "--stream", *plain)
-    world.run(*debug, "targets", *plain)
-    world.run(*debug, "auth", "check", *plain)
-    world.run(*debug, "schema", "endpoint")
-    world.run(*debug, "plan", "--check-models", *form)
-    world.run(*debug, "get", "--target", "openai", *plain)
-    world.run(*debug, "get", "--target", world.url, *plain)
-    world.run(*debug, "destroy", "-y", *form)
+        world.run(*DEBUG, "get", name)
+    world.run(*DEBUG, "query", "openai", "-m", "hello")
+    world.run(*DEBUG, "query", "openai", "-m", "hello", "--stream")
+    world.run(*DEBUG, "targets")
+    world.run(*DEBUG, "auth", "check")
+    world.run(*DEBUG, "schema", "endpoint")
+    world.run(*DEBUG, "plan", "--check-models", "-v")
+    world.run(*DEBUG, "get", "--target", "openai")
+    world.run(*DEBUG, "get", "--target", world.url)
+    world.run(*DEBUG, "destroy", "-y", "-v")
     assert world.hits() == []
-    if debug:
-        assert re.search(
-            r"DEBUG reconciler\.client: POST /api/2\.0/serving-endpoints 200 \d+ ms\n +sent: \{", world.output
-        )
+    assert re.search(
+        r"DEBUG reconciler\.client: POST /api/2\.0/serving-endpoints 200 \d+ ms\n +sent: \{", world.output
+    )
 
 
-@pytest.mark.parametrize("mode", ["refuse writes", "fail writes", "refuse reads", "html", "not json", "echo"])
+_EVIL = ["refuse writes", "fail writes", "refuse reads", "html", "not json", "echo"]
+
+
+@pytest.mark.parametrize("mode", _EVIL)
 def test_a_server_that_repeats_what_it_was_sent(world: World, mode: str) -> None:
+    files = [f"manifests/{name}.yaml" for name in ("openai", "cohere", "google", "custom")]
+    world.run("apply", "-y", files[0])
+    world.run("plan", *files, "--out", "plan.json")
+    world.run("plan", *files, "--save-snapshot", "seen.json")
     world.echo.mode = mode
-    for form in (("-o", "text"), ("-o", "json")):
-        manifests = [
-            "manifests/openai.yaml",
-            "manifests/cohere.yaml",
-            "manifests/google.yaml",
-            "manifests/custom.yaml",
-        ]
-        world.run(*_DEBUG, "apply", "-y", *form, *manifests)
-        world.run(*_DEBUG, "plan", *form, *manifests)
-        world.run(*_DEBUG, "get", *form)
-        world.run(*_DEBUG, "get", "openai", *form)
-        world.run(*_DEBUG, "auth", "check", *form)
-        world.run(*_DEBUG, "query", "openai", "-m", "hi", *form)
-        world.run(
-            *_DEBUG, "get", *form, "--target", "databricks://canary", DATABRICKS_HOST="", DATABRICKS_TOKEN=""
-        )
+    unlimited = ["--write-limit", "none"]
+    (world.project / "reports").mkdir()
+    formats = _formats("plan -o *")
+    every = [word for form in formats for word in ("--report", f"{form}=reports/{mode}.{form}")]
+    for number, form in enumerate(formats):
+        debug = DEBUG if number % 2 else ()
+        world.run(*debug, "apply", "-y", "--resend-secrets", "-o", form, *unlimited, *files)
+    for words in (
+        ["apply", "-y", "--resend-secrets", *every, "--receipt", "receipt.json", *unlimited, *files],
+        ["plan", *every, "--out", "again.json", *files],
+        ["plan", "-v", *files],
+        ["plan", "--rebase", "plan.json"],
+        ["apply", "plan.json", "--receipt", "receipt.json", "--skip-stale", *unlimited],
+        ["rollback", "--dry-run", "-v"],
+        ["rollback", "-y", *every, *unlimited],
+        ["destroy", "-y", *every, files[0]],
+        ["export", "--out", "exported", "--force", "--permissions"],
+        ["export", "--out", "exported", "--force", "-o", "json"],
+        ["history"],
+        *(
+            [*words, "-o", form]
+            for form in ("text", "json")
+            for words in (["get"], ["get", "openai"], ["auth", "check"], ["query", "openai", "-m", "hi"])
+        ),
+    ):
+        world.run(*DEBUG, *words)
+    world.run(*DEBUG, "history", "show", world.last_run("."))
+    world.run(*DEBUG, "get", "--target", "databricks://canary", DATABRICKS_HOST="", DATABRICKS_TOKEN="")
     assert world.hits() == []
 
 
@@ -368,14 +319,12 @@ def test_every_login(world: World, mode: str) -> None:
     )
     for login in logins:
         for words in (
-            ["plan"],
             ["plan", "-o", "json"],
             ["get"],
             ["auth", "check"],
-            ["auth", "check", "-o", "json"],
         ):
-            world.run(*_DEBUG, *words, **login)
-        world.run(*_DEBUG, "targets", **login)
+            world.run(*DEBUG, *words, **login)
+        world.run(*DEBUG, "targets", **login)
     assert any(token.startswith("local-") for token in world.echo.tokens), "OAuth gave a token"
     assert SECRETS["PROFILE"] in world.echo.tokens
     assert world.hits() == []
@@ -389,7 +338,7 @@ def test_a_plugin_that_tells_its_arguments(world: World) -> None:
         ["get", "fraud"],
         ["destroy", "-y"],
     ):
-        said = world.run(*_DEBUG, *words, folder="plugin", PYTHONPATH=".", MLFLOW_DEPLOYMENTS_TARGET="")
+        said = world.run(*DEBUG, *words, folder="plugin", PYTHONPATH=".", MLFLOW_DEPLOYMENTS_TARGET="")
         if words[0] == "apply":
             assert "memory must be a number" in said
     assert world.hits() == []
@@ -409,7 +358,7 @@ def test_a_bug_of_ours(world: World) -> None:
         "readers.os = os\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    told = world.run(*_DEBUG, "plan", code=code)
+    told = world.run(*DEBUG, "plan", code=code)
     assert "This is a bug in reconciler" in told
     assert world.hits() == []
 

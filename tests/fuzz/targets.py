@@ -10,8 +10,6 @@ import functools
 import io
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,51 +31,16 @@ from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapsh
 from reconciler.errors import ReconcilerError
 from reconciler.kinds import kind_of
 from reconciler.manifest import load
-from reconciler.report.json import dumps, plan_json
-from reconciler.report.text import error_text, plan_text
-from reconciler.values import Address, FieldPath, Live, Plan, Resource, Snapshot, Source
+from reconciler.values import Address, FieldPath, Live, Resource, Snapshot, Source
+from tests.fuzz.ends import CANARY, Target, shown, told
+from tests.fuzz.files import FILES
 from tests.fuzz.mutations import ODD, spoilt, spoilt_bytes
 from tests.unit.engine.specs import specs
 
 __all__ = ["TARGETS", "Target"]
 
-CANARY = "sk-canary-0123456789abcdef"
 _ENVIRON = {"OPENAI_API_KEY": CANARY, "COHERE_API_KEY": CANARY, "EMPTY": ""}
 _EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """``inputs``: a strategy. ``check``: raises nothing for any input but what is a bug."""
-
-    name: str
-    inputs: Callable[[], st.SearchStrategy[Any]]
-    check: Callable[[Any], None]
-
-
-# -- what all of them end in ------------------------------------------------------------------------------
-
-
-def _shown(plan: Plan) -> None:
-    """A plan is shown in every form; no sign that a terminal obeys gets out, and no secret."""
-    for text in (
-        plan_text(plan),
-        plan_text(plan, verbose=True, width=60, ascii_only=True),
-        dumps(plan_json(plan)),
-    ):
-        _harmless(text)
-
-
-def _harmless(text: str) -> None:
-    assert CANARY not in text
-    bad = [c for c in text if c != "\n" and (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2028")]
-    assert not bad, bad
-    text.encode()
-
-
-def _told(error: ReconcilerError) -> None:
-    _harmless(error_text(error))
-    assert "Traceback" not in str(error)
 
 
 # -- manifests --------------------------------------------------------------------------------------------
@@ -101,11 +64,11 @@ def _load(content: bytes, name: str) -> None:
             try:
                 loaded = load([file], environ=_ENVIRON, root=file.parent, allow_unset=allow_unset)
             except ReconcilerError as error:
-                _told(error)
+                told(error)
                 continue
             empty = Snapshot("t", "now", {})
-            _shown(make_plan(loaded.resources, empty))
-            _shown(plan_destroy(loaded.resources, empty))
+            shown(make_plan(loaded.resources, empty))
+            shown(plan_destroy(loaded.resources, empty))
 
 
 def _check_document(document: Any) -> None:
@@ -180,8 +143,8 @@ def _plan_against(resource: Resource, raw: Any, grants: Any) -> None:
         snapshot = read_snapshot(client, [resource], target="t", taken_at="now")
         for resend in (False, True):
             plan = make_plan([resource], snapshot, PlanOptions(resend=resend))
-            _shown(plan)
-        _shown(plan_destroy([resource], snapshot))
+            shown(plan)
+        shown(plan_destroy([resource], snapshot))
         for live in snapshot.resources.values():
             kind_of(live.address).status(live.raw)
             kind_of(live.address).fingerprint(live, kind_of(live.address).normalise(live))
@@ -189,7 +152,7 @@ def _plan_against(resource: Resource, raw: Any, grants: Any) -> None:
         again = snapshot_from_json(json.loads(text), where="f")
         assert make_plan([resource], again).is_empty == make_plan([resource], snapshot).is_empty
     except ReconcilerError as error:
-        _told(error)
+        told(error)
 
 
 class _Fixed:
@@ -232,10 +195,10 @@ def _check_snapshot(content: Any) -> None:
     resource = Resource(Address("Endpoint", "chat"), _documents()[0]["spec"], Source("m.yaml", 1))
     try:
         snapshot = snapshot_from_json(content, where="snapshot.json")
-        _shown(make_plan([resource], snapshot))
-        _shown(plan_destroy([resource], snapshot))
+        shown(make_plan([resource], snapshot))
+        shown(plan_destroy([resource], snapshot))
     except ReconcilerError as error:
-        _told(error)
+        told(error)
 
 
 # -- answers ----------------------------------------------------------------------------------------------
@@ -300,12 +263,12 @@ def _check_answer(given: Any) -> None:
         lambda: client.predict(endpoint="e0", inputs={}),
         lambda: list(client.predict_stream(endpoint="e0", inputs={})),
         lambda: client.get_endpoint_metrics("e0"),
-        lambda: _shown(make_plan([resource], read_snapshot(client, [resource], target="t", taken_at="now"))),
+        lambda: shown(make_plan([resource], read_snapshot(client, [resource], target="t", taken_at="now"))),
     ):
         try:
             call()
         except ReconcilerError as error:
-            _told(error)
+            told(error)
 
 
 # -- small languages --------------------------------------------------------------------------------------
@@ -316,7 +279,7 @@ def _check_words(given: Any) -> None:
         try:
             parse(given)
         except ReconcilerError as error:
-            _told(error)
+            told(error)
 
 
 _PARTS = "500 429 :acted :retry-after= date + @ # * % create PUT [ ] = redirect= http:// timeout 1 . /"
@@ -330,6 +293,7 @@ TARGETS = {
         Target("planner", _plannings, _check_planner),
         Target("snapshots", lambda: spoilt(_snapshots()) | ODD, _check_snapshot),
         Target("answers", _wire, _check_answer),
+        *FILES,
         Target("words", lambda: _WORDS | st.text(max_size=30), _check_words),
     )
 }

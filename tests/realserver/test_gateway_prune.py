@@ -1,4 +1,4 @@
-"""What a stack owns and declares no more, in the AI Gateway of a real MLflow server; and what is protected."""
+"""What a stack of a real MLflow server owns and declares no more is pruned; what is protected is not."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ def test_one_endpoint_is_read_alone_and_as_the_list_tells_it(gateway: Gateway) -
     assert read_gateway_one(gateway, resource("GatewayEndpoint/none", CHAT.spec)) is None
 
 
-# ---- prune and protection -----------------------------------------------------------------------------------
+# ---- prune and protection ------------------------------------------------------------------------------
 
 
 def pruned(gateway: Gateway, *desired: Resource) -> dict[str, Step]:
