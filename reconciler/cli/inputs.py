@@ -104,8 +104,8 @@ class Input:
     def part(self) -> str:
         """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
         if not self.scope.is_whole:
-            options = {"--select": self.scope.select, "--exclude": self.scope.exclude}
-            return next((name for name, given in options.items() if given), "--changed-since")
+            scope = self.scope
+            return "--select" if scope.select else "--exclude" if scope.exclude else "--changed-since"
         named = list(self.project.manifests) if self.project else []
         if not named and Path("manifests").is_dir():
             named = ["manifests"]
