@@ -549,6 +549,17 @@ def test_another_host_has_a_cache_of_its_own(
     assert asked(server) == [""]
 
 
+def test_another_name_of_the_host_is_another_host(
+    server: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        assert main([*_FAST]) == 0
+    asked(server)
+    monkeypatch.setenv("DATABRICKS_HOST", server.url.replace("127.0.0.1", "localhost"))
+    assert main([*_FAST]) == 0
+    assert len(asked(server)) == 4
+
+
 def test_hundreds_of_unchanged_endpoints_cost_one_request(folder: Path, server: RunningEmulator) -> None:
     names = [f"e{n:03}" for n in range(200)]
     manifests = "---\n".join(_MANIFEST.format(name=name) for name in names)
