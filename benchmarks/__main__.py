@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import client
+from benchmarks.drift import unchanged
 from benchmarks.gateway import no_op_plan
 from benchmarks.measure import PYTHON, Ratio, compare
 from reconciler.engine.snapshot import READ_PARALLELISM
@@ -73,6 +74,9 @@ def main() -> int:
             bare = [PYTHON, "-m", "benchmarks.bare_loop", str(READ_PARALLELISM)]
             title = f"no-op plan of 1,000 at 40 ms / bare loop, {READ_PARALLELISM} threads"
             rows.append((title, compare(_plan(many), bare, runs=5, environment=environment), 1.3))
+        with _workspace(folder / "many.db", many, "0ms") as environment:
+            title = "drift --refresh fast, 1,000 unchanged / process start + 1 LIST"
+            rows.append((title, unchanged(many, environment), 1.5))
         validate = [PYTHON, "-m", "reconciler", "validate", str(many)]
         parse = [PYTHON, "-m", "benchmarks.parse_only", str(many)]
         rows.append(

@@ -96,6 +96,7 @@ class Field:
     name_rule: Mapping[str, str] | None = None
     server_chosen: bool = False
     not_echoed: str = ""
+    silent: bool = False
     immutable: bool | str = False
     one_way: Mapping[str, Any] | None = None
     variant: str = ""
@@ -264,6 +265,7 @@ def _build(name: str, node: Mapping[str, Any], document: Mapping[str, Any]) -> F
         name_rule=words.get("name_rule"),
         server_chosen=words.get("server_chosen", False),
         not_echoed=words.get("not_echoed", ""),
+        silent=words.get("silent", False),
         immutable=words.get("immutable", False),
         one_way=words.get("one_way"),
         variant=words.get("variant", ""),

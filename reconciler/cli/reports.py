@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.errors import Problem
     from reconciler.report.page import Page
     from reconciler.values import Plan
+    from reconciler.verdict import Drift
 
 __all__ = [
     "GROWING",
@@ -125,6 +126,17 @@ class Reports:
             lambda: _plans_json(plans),
             is_announced=is_announced,
             is_answered=is_answered,
+        )
+
+    def drift(self, found: Drift) -> None:
+        """A check of drift as the answer, and in the files."""
+        from reconciler.report import drift as told
+
+        sum_up(told.headline(found))
+        self._report(
+            lambda: [told.page_of_drift(found, known=known())],
+            lambda on_terminal: told.drift_text(found, verbose=self.verbose, **_terminal(on_terminal)),
+            lambda: told.drift_json(found),
         )
 
     def outcome(self, applied: Applied) -> None:

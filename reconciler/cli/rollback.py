@@ -132,14 +132,28 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
     from reconciler.engine.plan_file import masked_snapshot
     from reconciler.engine.rollback import skeletons, undo
     from reconciler.engine.snapshot import read_snapshot
+    from reconciler.kinds.file_parts import DIALECT
     from reconciler.manifest.document import Loaded
-    from reconciler.targets import connect, for_target
+    from reconciler.targets import DEFAULT_STACK, connect, for_target
 
     target = str(recorded.header.get("target", ""))
     stack = str(recorded.header.get("stack", ""))
     loaded, manifests = _manifests(recorded, target, project)
     config = inputs.find_config(None, target, inputs.project_of(project))
-    wanted = for_target(target, skeletons(recorded, manifests), stack=stack, config_path=config)
+
+    def spoken(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+        """As their target speaks of them; what a file holds is said so already."""
+        if any(resource.address.dialect == DIALECT for resource in resources):
+            if not config:
+                raise UsageError(
+                    "that run wrote a gateway's file, and which one it is is not said",
+                    fix="write config_path: beside the target, or set MLFLOW_GATEWAY_CONFIG",
+                )
+            return tuple(replace(r, stack=stack or DEFAULT_STACK, kept_in=config) for r in resources)
+        key = inputs.seal_key(resources, make=False)
+        return for_target(target, resources, stack=stack, seal_key=key, config_path=config)
+
+    wanted = spoken(skeletons(recorded, manifests))
     with connect(target, config_path=config) as client:
         _same_workspace(recorded, client)
         live = read_snapshot(client, wanted, target=target, taken_at=opt.taken_at(), deleting=True)
@@ -147,8 +161,8 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
     undone = undo(recorded, wanted, live, masked_snapshot(live, salt), manifests, where)
     undone = replace(
         undone,
-        restored=for_target(target, undone.restored, stack=stack, config_path=config),
-        deleted=for_target(target, undone.deleted, stack=stack, config_path=config),
+        restored=spoken(undone.restored),
+        deleted=spoken(undone.deleted),
     )
     secrets = loaded.secrets if loaded else ()
     # Freezes and policies ask for labels, which only manifests have.

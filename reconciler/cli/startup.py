@@ -6,6 +6,7 @@ that its errors stay. Where typer's inside is not as known here, nothing is chan
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,11 @@ class _AsItIs:
         if many:
             if wanted == list[str] and all(isinstance(item, str) for item in value):
                 return list(value)
-        elif isinstance(wanted, type) and type(value) is wanted:
-            return value
+        elif isinstance(wanted, type):
+            if type(value) is wanted:
+                return value
+            if issubclass(wanted, enum.StrEnum) and value in list(wanted):
+                return wanted(value)
         if self._real is None:
             self._real = self._build(self._descriptor)
         return self._real.coerce(value, param=param, ctx=ctx)

@@ -59,7 +59,7 @@ def owner_change(resource: Resource, carried: Mapping[str, Any]) -> FieldChange 
     if STACK_TAG not in marks or marks[STACK_TAG] == before:
         return None
     after = marks[STACK_TAG]
-    words = f"owned by stack {after}" if after else f"given up by stack {before}: nobody's from then on"
+    words = "" if after else "given up: nobody's from then on"
     return FieldChange(FieldPath((OWNER,)), before, after, words=words, section=OWNER)
 
 

@@ -39,7 +39,8 @@ class Loaded:
     ``resources``: in the order of the files. ``secrets``: everything resolved that is secret or looks so, for
     masking outputs. ``warnings``: sorted by place. ``files``: what was read, as messages name it.
     ``documents``: what the resources were made of, variables and overlays in place, other references as they
-    are written; in the order of the resources, and empty unless they were asked for.
+    are written; in the order of the resources, and empty unless they were asked for. ``looked_up``,
+    ``opened``: environment variables and files that references name.
     """
 
     resources: tuple[Resource, ...]
@@ -47,6 +48,8 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
     documents: tuple[Document, ...] = ()
+    looked_up: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         # Short: fields that are compared with the server hold plain text, from secret-looking names too.
@@ -90,7 +93,8 @@ def load(
         raise ManifestError(masked(problems, secrets))
     names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
     warnings = tuple(sorted(set(masked(load.warnings, secrets))))
-    return Loaded(tuple(load.resources), secrets, warnings, names, tuple(load.kept))
+    kept, read = tuple(load.kept), (tuple(resolver.looked_up), tuple(resolver.opened))
+    return Loaded(tuple(load.resources), secrets, warnings, names, kept, *read)
 
 
 def masked(problems: Iterable[Problem], secrets: Sequence[Secret]) -> list[Problem]:

@@ -78,6 +78,7 @@ class Resolver:
     ``environ``: the environment variables. ``root``: files outside of it and of the manifest's own folder are
     refused. ``allow_unset``: what is unset or missing is no problem; its value stays a placeholder.
     ``variables``: the project's, put in already where they may stand.
+    ``looked_up``, ``opened``: the environment variables and files that were asked for so far.
     ``commands``: what is done with ``${cmd:…}``; they run in ``root``.
     """
 
@@ -97,6 +98,8 @@ class Resolver:
         self.variables = variables
         self._files: dict[tuple[Path, str], str] = {}
         self._trimmed: set[tuple[Path, str]] = set()
+        self.looked_up: dict[str, None] = {}
+        self.opened: dict[str, None] = {}
         hidden = [v for name, v in environ.items() if looks_secret(name)] if commands == "run" else []
         self._commands = Commands(commands, self._root, environ, hidden=hidden)
 
@@ -162,6 +165,7 @@ class Resolver:
         if not _ENV_NAME.match(name):
             what = "${env:…} takes the name of an environment variable: letters, digits and _"
             raise _Unresolved(what, "write ${env:NAME}", "unknown-reference")
+        self.looked_up[name] = None
         value = self._environ.get(name)
         if value is None:
             near = difflib.get_close_matches(name, self._environ, 1, 0.8) if len(name) < 100 else []
@@ -182,6 +186,7 @@ class Resolver:
             if not (path.is_relative_to(self._root) or path.is_relative_to(folder)):
                 what = f"{told} is outside of the project's folder and of the manifest's"
                 raise _Unresolved(what, "move it there", "file-outside")
+            self.opened[str(path)] = None
             content = _read(path)
         except FileNotFoundError:
             what = f"{told} does not exist"

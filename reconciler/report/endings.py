@@ -82,7 +82,7 @@ def page_of_outcome(
         ),
         tuple(everything.text(note, "\n") for note in plan.notes),
         (*closing, proof),
-        converged,
+        converged=converged,
     )
 
 

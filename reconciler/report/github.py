@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reconciler.report.page import Change, Item, Level, Page
+from reconciler.report.page import Change, Item, Level, Page, Purpose
 from reconciler.report.pen import shortened
 
 __all__ = ["github", "guarded"]
@@ -27,6 +27,9 @@ def github(pages: Page | Sequence[Page]) -> str:
     lines = []
     for level, command in _COMMANDS.items():
         found = [line for item, page in items if item.level is level for line in _lines(command, item, page)]
+        if level is Level.NOTICE:
+            told = [_command(command, "", 0, 0, page.title, text) for page in pages for text in page.unseen]
+            found = [*told, *found]
         if len(found) > _MOST:
             rest = len(found) - _MOST + 1
             found = [*found[: _MOST - 1], f"::{command} title=reconciler::{rest:,} more: see the full report"]
@@ -47,7 +50,7 @@ def guarded(text: str) -> str:
 def _lines(command: str, item: Item, page: Page) -> Iterable[str]:
     """One annotation for each change that has a line of its own; what fails says why, once."""
     own = item.placed
-    if not own or (item.fails and item.told):
+    if not own or (item.fails and item.told and page.purpose is not Purpose.DRIFT):
         told = "\n".join(f"{label}: {text}" for label, text in item.told)
         changes = "\n".join(change.sentence for change in item.changes)
         text = "\n".join(part for part in (item.title, changes, told) if part)
@@ -61,6 +64,8 @@ def _of_change(command: str, change: Change, item: Item, page: Page) -> str:
     told = [change.sentence]
     told += [f"set by {change.set_by}"] if change.set_by else []
     told += [f"{change.cause}"] if change.cause else []
+    if page.purpose is Purpose.DRIFT:
+        told += [f"{label}: {text}" for label, text in item.told]
     return _command(command, change.file, change.line, 0, _title(item, page), "\n".join(told))
 
 

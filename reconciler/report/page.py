@@ -115,7 +115,8 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Page:
     """One report about one target. ``headline``: the result in a few words; ``quiet``: what is as declared;
-    ``closing``: sentences after everything. ``converged``: of an apply, None when it was not read again.
+    ``closing``: sentences after everything. ``unseen``: those of the notes that say what was not looked at.
+    ``converged``: of an apply, None when it was not read again.
     """
 
     purpose: Purpose
@@ -129,6 +130,7 @@ class Page:
     notes: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
     converged: bool | None = None
+    unseen: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -70,12 +70,21 @@ def _run(page: Page) -> dict[str, Any]:
         },
         "automationDetails": {"id": f"reconciler/{page.purpose}/{category}".rstrip("/") + "/"},
         "columnKind": "unicodeCodePoints",
+        **_invocation(page),
         "results": results[:_MOST],
         "properties": {
             "headline": page.headline,
             "results_left_out": max(len(results) - _MOST, 0),
         },
     }
+
+
+def _invocation(page: Page) -> dict[str, Any]:
+    """What the run did not look at: else its silence would mean that all is well there."""
+    if not page.unseen:
+        return {}
+    told = [{"level": "note", "message": {"text": _plain(text)}} for text in page.unseen]
+    return {"invocations": [{"executionSuccessful": True, "toolExecutionNotifications": told}]}
 
 
 def _described(rule: str, page: Page) -> str:
@@ -96,21 +105,25 @@ def _results(item: Item, page: Page) -> Iterable[dict[str, Any]]:
     """One result for each change that has a place of its own, else one for the item."""
     # A policy is one rule, whoever tells of it: a plan, an apply, a check.
     rule = item.what if item.what.startswith(POLICY) else f"{page.purpose}/{item.what}"
-    if not item.placed or (item.fails and item.told):
+    is_drift = page.purpose is Purpose.DRIFT
+    if not item.placed or (item.fails and item.told and not is_drift):
         yield _result(rule, item, None)
         return
     for change in item.placed:
-        yield _result(rule, item, change)
+        yield _result(rule, item, change, item.told if is_drift else ())
 
 
-def _result(rule: str, item: Item, change: Change | None) -> dict[str, Any]:
+def _result(
+    rule: str, item: Item, change: Change | None, besides: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     if change is None:
         told = [change.sentence for change in item.changes]
         told += [f"{label}: {text}" for label, text in item.told]
         message = "\n".join([item.title, *told])
         file, line, column, key = item.file, item.line, item.column, item.title
     else:
-        message = f"{item.address}: {change.sentence}"
+        told = [f"{label}: {text}" for label, text in besides]
+        message = "\n".join([f"{item.address}: {change.sentence}", *told])
         file, line, column = change.file, change.line, 0
         key = f"{item.address} {change.path or change.text.partition(':')[0]}"
     result: dict[str, Any] = {
