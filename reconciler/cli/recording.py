@@ -100,6 +100,7 @@ def write_receipt(
     from reconciler import __version__
     from reconciler.cli.plan_files import KEY_VARIABLE, write_json
     from reconciler.engine.journal import now
+    from reconciler.engine.ownership import stand_in
     from reconciler.engine.receipt import receipt_json
     from reconciler.report.json import plan_json
 
@@ -107,9 +108,11 @@ def write_receipt(
     second = plan_json(proof) if proof is not None else None
     for step in second["steps"] if second else ():
         step["fingerprint"] = ""
+    named = {resource.address for resource in read.resources}
+    beyond = [stand_in(s.address, read.stack) for s in applied.plan.steps if s.address not in named]
     content = receipt_json(
         applied,
-        read.resources,
+        (*read.resources, *beyond),
         before,
         calls,
         second,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.engine.verdicts import denied
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError, UsageError
 from reconciler.kinds.deployment import owner_of
 from reconciler.kinds.marks import SECTIONS
@@ -96,7 +97,7 @@ def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
             why="lifecycle.prevent_destroy forbids it",
             fix="undo what forces it, or take prevent_destroy out of the manifest in a commit of its own",
         )
-    return _foreign(plan) or over_limits(plan, limits)
+    return _foreign(plan) or denied(plan) or over_limits(plan, limits)
 
 
 def _foreign(plan: Plan) -> RefusedError | None:
@@ -138,13 +139,14 @@ def _sentence(step: Step) -> str:
 
 def over_limits(plan: Plan, limits: Limits) -> RefusedError | None:
     """The limit that this plan exceeds, with count, threshold and flag; None when it exceeds none."""
-    population = sum(1 for step in plan.steps if _exists(step))
-    if plan.steps and all(step.is_undeclared for step in plan.steps) and not limits.is_asked:
+    there = [step for step in plan.steps if _exists(step)]
+    population = len(there)
+    if there and all(step.is_undeclared for step in there) and not limits.is_asked:
         return RefusedError(
-            f"nothing is declared, and all {len(plan.steps)} that stack {plan.stack} owns would be deleted: "
-            f"{_named(plan.steps)}",
-            why="an empty set of manifests is more often a mistake than a wish",
-            fix=f"if it is meant, --max-deletes {len(plan.steps)} allows it",
+            f"nothing that is live is declared: all that stack {plan.stack} owns would be deleted: "
+            f"{_named(there)}",
+            why="so many manifests gone at once are more often a mistake than a wish",
+            fix=f"if it is meant, --max-deletes {population} allows it",
         )
     deleted = [s for s in plan.steps if s.action in (Action.DELETE, Action.REPLACE)]
     changed = [s for s in plan.steps if s.calls and s.action in _CHANGES and not _is_marked_only(s)]

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 import typer.main
 
-from reconciler.cli.main import app
+from reconciler.cli import main as cli
 from tests.acceptance.canaries import DEBUG, SECRETS, Program, World, forms, served
 
 pytestmark = pytest.mark.canaries
@@ -64,6 +64,9 @@ diff dev prod -o *
 OVERLAY_TOKEN=$LIVE apply -e prod -y manifests/custom.yaml
 plan -e prod -o *
 plan -e prod -v --out plan.json --save-snapshot before.json --report *
+drift -e prod -o *
+drift -e prod --refresh fast -o json
+drift -e prod --refresh fast -v --report *
 show plan.json -o *
 show plan.json -v --report *
 plan --rebase plan.json
@@ -97,6 +100,10 @@ history -o *
 history show $RUN -o *
 rollback --dry-run -o *
 rollback -y -v --receipt receipt.json --report *
+release Endpoint/openai -e prod -y -o *
+adopt Endpoint/openai -e prod -y -o *
+release Endpoint/openai -e prod -y --receipt receipt.json --report *
+adopt Endpoint/openai -e prod -y --receipt receipt.json --report *
 destroy -e dev -y -o *
 destroy -e prod -y --receipt receipt.json --report *
 rollback -y -o *
@@ -107,7 +114,7 @@ _ELSEWHERE = {"emulator serve"}
 
 def _commands(group: Any = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every registered command by its words; a group that does something by itself is one, too."""
-    group = typer.main.get_command(app) if group is None else group
+    group = typer.main.get_command(cli.program()) if group is None else group
     for name, command in group.commands.items():
         words = (*above, name)
         if not hasattr(command, "commands"):
@@ -197,6 +204,8 @@ def _code(line: str) -> int:
     """The exit code that a line ends with."""
     if line.startswith("validate bad.yaml"):
         return 1
+    if line.startswith("drift"):
+        return 2
     return 3 if "apply plan.json" in line and "--receipt" not in line else 0
 
 

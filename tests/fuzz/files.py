@@ -166,7 +166,7 @@ def _judge(found: plan_files.Opened) -> None:
         def again(snapshot: Snapshot) -> Plan:
             return make_plan(desired, snapshot, replace(file.options, stack=file.stack))
 
-        read: Any = types.SimpleNamespace(loaded=types.SimpleNamespace(resources=desired))
+        read: Any = types.SimpleNamespace(resources=desired)
         moved = plan_files.moved_since(file, read, live, again, _redactor())
         told(stale(file, moved, found.path))
         harmless(plan_files.since_text(file, moved))

@@ -424,7 +424,9 @@ def test_the_catalogue_knows_every_kind_by_its_files() -> None:
     content = catalog()
     assert content["version"] == 1
     matches = {entry["url"]: entry["fileMatch"] for entry in content["schemas"]}
-    assert set(matches) == {f"{name}.schema.json" for name in ("project", *schema.kinds().values())}
+    assert set(matches) == {
+        f"{name}.schema.json" for name in ("project", "policies", *schema.kinds().values())
+    }
     assert matches["gateway_endpoint.schema.json"][0] == "*.gateway-endpoint.yaml"
     assert matches["project.schema.json"] == ["reconciler.yaml"]
     assert all(entry["name"] and entry["description"] for entry in content["schemas"])

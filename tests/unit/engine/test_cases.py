@@ -1,9 +1,11 @@
 """The planner as data: a spec and a live side in, changes and calls out. One document of cases/*.yaml each.
 
 ``spec``, ``lifecycle``, ``live`` (a GET answer; left out: no such endpoint), ``permissions`` (its answer),
-``resend``; then what is expected: ``action``, ``changes`` (path → [before, after], all of them), ``words``
+``resend``, ``stack``, ``adopt``; then what is
+expected: ``action``, ``changes`` (path → [before, after], all of them), ``words``
 (path → text), ``calls`` (all, as "METHOD path" → body, in order), ``skipped`` (path → reason; at least
-these), ``notes``, ``forced_by`` (paths), ``compared``.
+these), ``notes``, ``forced_by`` (paths), ``compared``, ``refusal`` (parts of it; left out: none),
+``protected``.
 """
 
 from __future__ import annotations
@@ -57,14 +59,14 @@ def _plan(case: dict[str, Any]) -> tuple[Step, tuple[str, ...]]:
         lifecycle=Lifecycle(
             lifecycle.get("prevent_destroy", False), tuple(lifecycle.get("ignore_changes", ()))
         ),
+        stack=case.get("stack", ""),
     )
     live = {}
     if "live" in case:
         raw = {"name": address.name, "id": "id-1", "creator": "me@example.com", "state": _STATE}
         live[address] = Live(address, {**raw, **(case["live"] or {})}, case.get("permissions"))
-    plan = make_plan(
-        [resource], Snapshot("t", "2026-01-01T00:00:00Z", live), PlanOptions(resend=case.get("resend", False))
-    )
+    options = PlanOptions(case.get("stack", ""), case.get("resend", False), case.get("adopt", False))
+    plan = make_plan([resource], Snapshot("t", "2026-01-01T00:00:00Z", live), options)
     return plan.steps[0], plan.notes
 
 
@@ -87,6 +89,10 @@ def test_plan_is_as_written(case: dict[str, Any]) -> None:
         assert any(text in note for note in (*step.notes, *notes)), (step.notes, notes)
     if "compared" in case:
         assert step.compared == case["compared"]
+    assert all(part in step.refusal for part in case.get("refusal", ())), step.refusal
+    assert bool(step.refusal) is ("refusal" in case), step.refusal
+    if "protected" in case:
+        assert step.protected is case["protected"]
     if "notice" in case:
         assert case["notice"] in step.notice
 
