@@ -11,7 +11,8 @@ import typer
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import everything_known
-from reconciler.errors import Problem, UsageError
+from reconciler.cli.probing import probes_for
+from reconciler.errors import ManifestError, Problem, UsageError
 from reconciler.values import Plan, PolicyLevel
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ class Judge:
     approve: tuple[str, ...] = ()
 
     def manifests(self) -> tuple[list[Problem], list[Problem]]:
-        """What policies over resources say of the manifests, and of freezes: problems, and warnings."""
+        """What policies over resources say of the manifests, and what is wrong with freezes and probes."""
         problems: list[Problem] = []
         warnings: list[Problem] = []
+        try:
+            probes_for(self.read)
+        except ManifestError as error:
+            problems += error.problems
         if self.policies is not None:
             context = self._context(opt.taken_at())
             problems += self.policies.trial(self.read.loaded.resources, context)

@@ -30,6 +30,8 @@ __all__ = [
     "Expression",
     "Missing",
     "evaluate",
+    "is_truth",
+    "marked",
     "moment",
     "parse",
     "shown",
@@ -469,6 +471,21 @@ def _told(error: CELEvalError) -> CelError:
         cause = next((str(part[0]) for part in error.args if isinstance(part, tuple) and part), what)
         return CelError(cause[:160], line, column)
     return CelError(re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", what)[:160], line, column)
+
+
+def marked(text: str, error: CelError) -> str:
+    """The line of an expression with a mark under the place of an error, each on a line; "" without a
+    place."""
+    if not (error.line and error.column):
+        return ""
+    line = text.split("\n")[error.line - 1]
+    start = max(0, error.column - 60)
+    return f"\n{line[start : start + 90]}\n{'·' * (error.column - 1 - start)}^"
+
+
+def is_truth(value: Any) -> bool:
+    """Whether an expression came to true or false, and not to something else."""
+    return isinstance(value, (bool, celtypes.BoolType))
 
 
 def shown(value: Any) -> str:

@@ -94,11 +94,7 @@ def compiled(policies: Sequence[Policy]) -> Policies:
 def _problem(policy: Policy, name: str, text: str, error: cel.CelError) -> Problem:
     """The problem at the rule's own line, with the place inside of it under the text."""
     place = policy.place_of(name)
-    what = f"{name} of the policy {policy.id}: {error.what}"
-    if error.line and error.column:
-        line = text.split("\n")[error.line - 1]
-        start = max(0, error.column - 60)
-        what += f"\n{line[start : start + 90]}\n{'·' * (error.column - 1 - start)}^"
+    what = f"{name} of the policy {policy.id}: {error.what}{cel.marked(text, error)}"
     return Problem(place.file, place.line, place.column, "", what, "", "policy")
 
 
@@ -274,7 +270,7 @@ def _spent(expression: cel.Expression, variables: Mapping[str, Any], purse: cel.
 
 
 def _truth(value: Any) -> bool:
-    if type(value).__name__ not in ("BoolType", "bool"):
+    if not cel.is_truth(value):
         raise cel.CelError(f"it gives {cel.shown(value)[:40]!r}, and true or false is needed")
     return bool(value)
 

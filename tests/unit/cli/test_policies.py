@@ -185,6 +185,10 @@ def test_an_approval_is_asked_for_given_and_on_record(shop: Shop, capsys: pytest
     (run,) = Path(".reconciler/runs").glob("*.jsonl")
     header = json.loads(run.read_text().splitlines()[0])
     assert header["approvals"] == [approval]
+    assert (
+        f"{approval['by']} approved big-steps for Endpoint/ranker"
+        in told(capsys, 0, "history", "show", "2")[0]
+    )
     told(capsys, 0, "apply", "-y"), "nothing to do needs no approval"
 
 

@@ -16,7 +16,7 @@ _KNOWN = {
     "resource": {
         "name": "chat",
         "labels": {"team": "a"},
-        "spec": {"config": {"served_entities": [{"name": "m", "size": 3}]}, "tags": None},
+        "spec": {"config": {"served_entities": [{"name": "m", "size": 3}]}, "tags": None, "ten": [1] * 10},
     }
 }
 
@@ -113,13 +113,14 @@ _TEN = "[1,2,3,4,5,6,7,8,9,10]"
 @pytest.mark.parametrize(
     "text",
     [
+        "resource.spec.ten.all(a, " * 6 + "true" + ")" * 6,
         f"{_TEN}.all(a, " * 6 + "true" + ")" * 6,
         "[1]" + ".map(x, [x, x])" * 30 + " == []",
         "['aaaa']" + ".map(x, x + x + x)" * 30 + " == ['b']",
         "[1]" + ".map(x, [x,x,x,x,x,x,x,x,x,x])" * 10 + ".exists(x, string(x) == 'a')",
         "[[1]]" + ".map(x, x + x)" * 40 + ".all(x, x == x)",
     ],
-    ids=["loops in loops", "nested lists", "long text", "text of lists", "long lists"],
+    ids=["loops", "loops in loops", "nested lists", "long text", "text of lists", "long lists"],
 )
 def test_each_evaluation_ends(text: str) -> None:
     began = time.process_time()

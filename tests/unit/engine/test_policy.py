@@ -372,7 +372,7 @@ def test_an_evaluation_that_fails_never_passes(field: str, level: str, tmp_path:
     assert found.level == level
     assert "of the policy cannot be evaluated" in found.message
     assert "reconciler.yaml:" in found.message
-    plan = Plan("t", (), violations=(found,))
+    plan = replace(_step(Action.UPDATE), violations=(found,))
     assert (denied(plan) is not None) is (level == "deny")
     assert (unapproved(plan) is not None) is (level == "require_approval")
 
@@ -398,13 +398,18 @@ def test_no_secret_gets_out_by_a_message(tmp_path: Path) -> None:
 policies:
   - {id: a, rule: "false", message: "{resource} {resource.spec}"}
   - {id: b, rule: "false", message: "{step} {plan} {resource}", on: step}
+  - {id: d, rule: "false", message: "{resource.spec.config}"}
   - {id: c, rule: resource.spec.description.startsWith('sk-0'), message: "reads {resource.spec.description}"}
 """
-    manifest = _HEAD + key + f"  description: {secret}\n"
+    other = _HEAD.replace("chat", "other") + _ENTITY + "        environment_vars: {MODE: a-literal}\n"
+    manifest = _HEAD + key + f"  description: {secret}\n---\n" + other
     found = judged(tmp_path, text, manifest)
-    assert [one.policy for one in found] == ["a", "b", "c"], "a rule cannot find out how a secret begins"
+    assert [one.policy for one in found] == ["a", "a", "b", "b", "d", "d", "c"], (
+        "a rule cannot find out how a secret begins"
+    )
     for one in found:
         assert secret not in str(one)
+        assert "a-literal" not in str(one), "what may hold a secret is masked whoever wrote it"
         assert "sk-0" not in one.message.replace("sk-0'", "")
     assert "${env:KEY}" in found[0].message
 
