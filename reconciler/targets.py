@@ -65,6 +65,14 @@ def is_local(target: str) -> bool:
     return target == "local" or target.startswith("local:")
 
 
+# What carries whose it is in the lists of a target. A guardrail carries nothing that decides.
+_LISTED: Final = {
+    "local": ("Endpoint",),
+    "databricks": ("Endpoint",),
+    "mlflow-gateway": ("GatewaySecret", "GatewayModel", "GatewayEndpoint", "GatewayBudget"),
+}
+
+
 def family(target: str, config_path: str = "") -> str:
     """The sort of a target: local, databricks, openai, gateway, config-file, mlflow-gateway or plugin.
 
@@ -144,7 +152,7 @@ def for_target(
 
 def prunable(target: str, config_path: str = "") -> tuple[str, ...]:
     """The kinds whose lists tell on this target whose each of them is; empty where none does."""
-    return {"local": ("Endpoint",), "databricks": ("Endpoint",)}.get(family(target, config_path), ())
+    return _LISTED.get(family(target, config_path), ())
 
 
 def _marked(resources: Sequence[Resource], stack: str) -> tuple[Resource, ...]:

@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
+from reconciler.cli.judging import Approve
 from reconciler.cli.output import know, tell
 from reconciler.cli.recording import runs_folder
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
@@ -44,6 +45,7 @@ def rollback(
     max_deletes: act_opt.MaxDeletes = None,
     max_changes: act_opt.MaxChanges = None,
     allow_replace: act_opt.AllowReplace = False,
+    approve: Approve = None,
     parallelism: act_opt.Parallelism = 8,
     wait_timeout: act_opt.WaitTimeout = "45m",
     receipt: act_opt.Receipt = None,
@@ -81,6 +83,7 @@ def rollback(
         write_limit=write_limit,
         receipt=receipt,
         is_dry=dry_run,
+        approve=tuple(approve or ()),
         facts={"rollback_of": recorded.run},
     )
     deleted = {resource.address for resource in undone.deleted}
@@ -162,7 +165,12 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
         deleted=spoken(undone.deleted),
     )
     secrets = loaded.secrets if loaded else ()
-    made = Loaded(undone.resources, secrets, (), (where,))
+    # Freezes and policies ask for labels, which only manifests have.
+    labelled = [
+        replace(one, labels=manifests[one.address].labels) if one.address in manifests else one
+        for one in undone.resources
+    ]
+    made = Loaded(tuple(labelled), secrets, (), (where,))
     environment = str(recorded.header.get("environment", ""))
     return inputs.Input(made, inputs.project_of(project), stack, target, config, environment), undone
 

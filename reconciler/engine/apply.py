@@ -71,7 +71,7 @@ def apply(
     ``taken_at`` gives the time of a reading as RFC 3339. ``recorder`` hears of each call. Raises nothing that
     a server can cause: failures stand in the outcomes, a failed proof in ``unverified``.
     """
-    stands = [stand_in(step.address, plan.stack, step.source) for step in plan.steps]
+    stands = [stand_in(step.address, plan.stack, step.source, step.base) for step in plan.steps]
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in (*stands, *desired)}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
     options_again = PlanOptions(stack=plan.stack, adopt=adopted)
