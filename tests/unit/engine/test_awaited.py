@@ -91,6 +91,18 @@ def test_a_stop_ends_the_waiting() -> None:
     applied = apply(plan, bench.client, [wanted], taken_at=lambda: "now", clock=bench.clock, stop=stop)
     assert applied.outcomes[0].status is StepStatus.NOT_WAITED
     assert not applied.converged
+    assert exit_code(applied) == 1, "nobody knows whether it will be live"
+
+
+def test_a_stop_after_the_last_call_is_no_success() -> None:
+    bench, stop = Bench(), threading.Event()
+    wanted = endpoint(config=custom("1"))
+    bench.clock.on_sleep = stop.set
+    plan = bench.plan(wanted)
+    applied = apply(plan, bench.client, [wanted], taken_at=lambda: "now", clock=bench.clock, stop=stop)
+    assert [result.outcome for result in applied.outcomes[0].results] == ["done"]
+    assert exit_code(applied) == 1
+    assert exit_code(bench.apply(endpoint("other", config=custom("1")), wait=False)) == 0
 
 
 def test_a_read_that_tells_the_failure_before_is_not_believed() -> None:
