@@ -404,7 +404,7 @@ policies:
     other = _HEAD.replace("chat", "other") + _ENTITY + "        environment_vars: {MODE: a-literal}\n"
     manifest = _HEAD + key + f"  description: {secret}\n---\n" + other
     found = judged(tmp_path, text, manifest)
-    assert [one.policy for one in found] == ["a", "a", "b", "b", "d", "d", "c"], (
+    assert [one.policy for one in found] == ["a", "a", "b", "b", "d", "d", "c", "c"], (
         "a rule cannot find out how a secret begins"
     )
     for one in found:
