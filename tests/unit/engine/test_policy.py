@@ -260,6 +260,8 @@ def test_an_approval_is_one_of_this_policy_for_this_thing(tmp_path: Path) -> Non
     moved = plan(text)
     moved = replace(moved, violations=(replace(moved.violations[0], address=Address("Endpoint", "other")),))
     assert unapproved(approved_before(moved, recorded)) is not None, "it was approved for another endpoint"
+    garbled = [{**recorded[0], "digest": ["a"]}, {"approved_by": 3}, {"approved_by": "x", "policy": {}}]
+    assert unapproved(approved_before(plan(text), garbled)) is not None
 
 
 # ---- policies of one's own -------------------------------------------------------------------------------
