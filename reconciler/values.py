@@ -498,6 +498,7 @@ class Step:
     that does not hold. ``refusal``: why it may not be carried out (what, then lines ``why: ``, ``next: ``).
     ``is_foreign``: it is live, and not this stack's. ``is_undeclared``: it is deleted because no manifest
     names it any more. ``moved_to``: it is deleted because that one, once it is live, takes its place.
+    ``is_busy``: nothing is to be written, and what is declared is still on its way: an apply waits for it.
     """
 
     address: Address
@@ -518,6 +519,7 @@ class Step:
     is_foreign: bool = False
     is_undeclared: bool = False
     moved_to: Address | None = None
+    is_busy: bool = False
 
 
 class PolicyLevel(enum.StrEnum):
@@ -620,7 +622,10 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one step ended, with the calls that were made and those that were not begun."""
+    """How one step ended, with the calls that were made and those that were not begun.
+
+    An unchanged one that took ``seconds`` was waited for: an update was running.
+    """
 
     step: Step
     status: StepStatus

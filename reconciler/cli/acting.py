@@ -114,10 +114,10 @@ def act(
     """
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
-    from reconciler.engine.lock import Holder, locked
+    from reconciler.engine.lock import Holder, locked, user_folder
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.engine.verdicts import approvals_json, approved_before
-    from reconciler.targets import connect, describe
+    from reconciler.targets import connect, describe, place_of
 
     gc.enable()  # it may wait for an hour
     options = ExecutionOptions(
@@ -127,7 +127,7 @@ def act(
     judge = judge_of(read, how.approve)
     stop = threading.Event()
     run = new_run()
-    holder = Holder.me(f"reconciler {how.command} (run {run})", now())
+    holder = Holder.me(f"reconciler {how.command} (run {run}) in {Path.cwd()}", now())
     if how.receipt is not None and not Path(how.receipt).parent.is_dir():
         raise UsageError("the receipt cannot be written: there is no such folder", where=how.receipt)
     pacer = pacer_for(read, how.write_limit, stop)
@@ -137,12 +137,15 @@ def act(
         read.tell_warnings()
         if how.check_models:
             inputs.check_models(read)
-        locks = home(read) / "locks"
+        place = place_of(read.target, client, read.config_path)
+        near = home(read) / "locks"
 
         def told(text: str) -> None:
             tell(control(text, keep="\n"))
 
-        with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
+        with locked(
+            user_folder(), place, read.stack, holder, break_it=how.break_lock, instead=near, tell=told
+        ):
             snapshot = read_snapshot(
                 client,
                 read.resources,

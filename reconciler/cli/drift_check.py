@@ -82,11 +82,11 @@ def unchanged(asked: Asked, open_clients: ExitStack) -> int | Ahead | None:
     verdict = Verdict.load(path, this)
     if verdict is None or not verdict.stands():
         return None
-    from reconciler.engine.moments import age
+    from reconciler.engine import moments
     from reconciler.targets import connect, describe
 
-    now = opt.taken_at()
-    passed = age(verdict.read_at, now)
+    now = moments.now()
+    passed = moments.age(verdict.read_at, now)
     if passed is None or passed > asked.max_age:
         return None
     client = open_clients.enter_context(connect(verdict.target, pool_size=_POOL))
@@ -164,12 +164,14 @@ class Check:
     """One check of one target: reads, judges, and keeps what it saw."""
 
     def __init__(self, asked: Asked, read: inputs.Input, client: Any, options: PlanOptions) -> None:
+        from reconciler.engine import moments
+
         self._asked = asked
         self._read = read
         self._client = client
         self._options = options
         self._host = getattr(client, "host", "") or ""
-        self._now = opt.taken_at()
+        self._now = moments.now()
         self._look: Look | None = None
 
     def found(self, kinds: frozenset[str]) -> Drift:

@@ -15,7 +15,7 @@ from reconciler.cli.budget import WriteLimit
 from reconciler.cli.judging import Approve
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, UsageError
-from reconciler.targets import prunable
+from reconciler.targets import family
 from reconciler.values import STACK_TAG, Address
 
 if TYPE_CHECKING:
@@ -102,11 +102,8 @@ def release(
     _check(read, "release")
     wanted = dict.fromkeys(map(Address.parse, addresses))
     for address in wanted:
-        if address.kind not in prunable(read.target):
-            raise UsageError(
-                f"{address} cannot be released on {read.target}",
-                fix="write Kind/name, of " + " or ".join(prunable(read.target)),
-            )
+        if address.kind != "Endpoint":
+            raise UsageError(f"{address} cannot be released on {read.target}", fix="write Endpoint/NAME")
     marks = {STACK_TAG: None}
     read = _about(read, [replace(stand_in(one, read.stack), marks=marks) for one in wanted])
     how = How(
@@ -134,9 +131,9 @@ def _check(read: inputs.Input, command: str) -> None:
             f"{command} is about what a stack owns, and no stack is named",
             fix="name it: stack: in reconciler.yaml, or --stack",
         )
-    if not prunable(read.target, read.config_path):
+    if family(read.target, read.config_path) not in ("local", "databricks"):
         raise UsageError(
-            f"{command} cannot tell ownership apart from the rest on {read.target}",
+            f"{command} is for endpoints of Databricks and of the embedded workspace, not for {read.target}",
             fix="apply --adopt takes over what manifests name",
         )
 

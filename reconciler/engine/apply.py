@@ -71,7 +71,7 @@ def apply(
     ``taken_at`` gives the time of a reading as RFC 3339. ``recorder`` hears of each call. Raises nothing that
     a server can cause: failures stand in the outcomes, a failed proof in ``unverified``.
     """
-    stands = [stand_in(step.address, plan.stack, step.source) for step in plan.steps]
+    stands = [stand_in(step.address, plan.stack, step.source, step.base) for step in plan.steps]
     resources: Mapping[Address, Resource] = {resource.address: resource for resource in (*stands, *desired)}
     adopted = any(step.action is Action.ADOPT for step in plan.steps)
     options_again = PlanOptions(stack=plan.stack, adopt=adopted)
@@ -88,7 +88,8 @@ def apply(
         recorder=recorder,
     )
     finished = all(o.status in (StepStatus.DONE, StepStatus.UNCHANGED) for o in outcomes)
-    touched = [resources[o.step.address] for o in outcomes if o.results]
+    # What was only waited for took its time, and is proven too.
+    touched = [resources[o.step.address] for o in outcomes if o.results or (o.step.is_busy and o.seconds)]
     if not touched:
         return Applied(plan, outcomes, None, finished)
     deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}

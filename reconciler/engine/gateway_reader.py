@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from reconciler.engine.export import budget_name
+from reconciler.engine.ownership import stand_in, undeclared
 from reconciler.errors import NotFound
 from reconciler.kinds import kind, references
-from reconciler.kinds.gateway import stamped_by
+from reconciler.kinds.gateway import stack_of, stamped_by
 from reconciler.kinds.gateway_budget import identity
-from reconciler.values import Address, Live, Resource
+from reconciler.values import Address, Live, Resource, Snapshot
 
 __all__ = ["KINDS", "GatewayView", "read_gateway", "read_gateway_one"]
 
@@ -31,6 +33,7 @@ _LISTS: Final = {
 }
 # Who may use a resource of a kind: what must be known before one is deleted.
 _USERS: Final = {"GatewaySecret": "GatewayModel", "GatewayModel": "GatewayEndpoint"}
+_ALL: Final = (*KINDS, "Binding")
 _PARALLEL: Final = 8
 _USED: Final = ("GatewaySecret", "GatewayModel", "GatewayEndpoint")
 _Raw = Mapping[str, Any]
@@ -45,6 +48,7 @@ class GatewayView:
         self.lists = lists
         self.live: dict[Address, Live] = {}
         self.ids: dict[Address, str] = {}
+        self.owners: dict[Address, str] = {}
         self._known: dict[tuple[str, Any], list[_Raw]] = {}
         for name in KINDS:
             for raw in lists.get(name, ()):
@@ -98,19 +102,32 @@ def _chosen(found: Sequence[_Raw], resource: Resource, what: str) -> _Raw | None
 
 
 def read_gateway(
-    client: Any, desired: Sequence[Resource], *, deleting: bool = False, parallelism: int = _PARALLEL
+    client: Any,
+    desired: Sequence[Resource],
+    *,
+    deleting: bool = False,
+    prune: str = "",
+    parallelism: int = _PARALLEL,
 ) -> GatewayView:
     """Everything that a plan for ``desired`` needs: a list for each kind that is declared, named by a
     reference, or may use what is declared; the guardrails of endpoints that declare some.
 
-    ``deleting``: also what other parts of MLflow hold on to endpoints. Raises TargetError.
+    ``deleting``: also what other parts of MLflow hold on to endpoints. ``prune``: also what this stack owns
+    and ``desired`` does not name. Raises TargetError.
     """
     with ThreadPoolExecutor(parallelism, "read") as pool:
-        wanted = _wanted(desired, deleting)
+        wanted = tuple(dict.fromkeys((*_wanted(desired, deleting), *(_ALL if prune else ()))))
         found = dict(zip(wanted, pool.map(lambda name: getattr(client, _LISTS[name])(), wanted), strict=True))
         view = GatewayView(_with_uses(_with_new_names(found, _renames(found, desired))))
         raws = {r.address: raw for r in desired if (raw := view.find(r)) is not None}
         by_address = {resource.address: resource for resource in desired}
+        owned = _owned(view.lists, desired)
+        view.owners = {address: owner for address, (owner, _) in owned.items()}
+        if prune:
+            listed = Snapshot("", "", {}, owners=view.owners)
+            for address in undeclared(desired, listed, prune):
+                raws[address] = owned[address][1]
+                by_address[address] = stand_in(address, prune)
         guarded = [a for a in raws if a.kind == "GatewayEndpoint" and "guardrails" in by_address[a].spec]
         swapped = _swapped(by_address, raws, deleting)
         ids = {kind("GatewayEndpoint").id_of(raws[address]) for address in guarded}
@@ -141,6 +158,26 @@ def read_gateway_one(client: Any, resource: Resource, *, deleting: bool = False)
             raw["configs"] = client.list_endpoint_guardrail_configs(endpoint_id=str(raw.get("endpoint_id")))
         return Live(resource.address, raw)
     return None
+
+
+def _owned(lists: _Lists, desired: Sequence[Resource]) -> dict[Address, tuple[str, _Raw]]:
+    """Whose each is, with its answer. Of budgets, which have no names, those that none declared is like."""
+    declared = {identity(r.spec) for r in desired if r.address.kind == "GatewayBudget"}
+    found: dict[Address, tuple[str, _Raw]] = {}
+    for name in ("GatewaySecret", "GatewayModel", "GatewayEndpoint"):
+        owned_by = kind(name).owned_by
+        for raw in lists.get(name, ()):
+            address = Address(name, _name(name, raw))
+            if owned_by is not None and (owner := owned_by(Live(address, raw))):
+                found[address] = (owner, raw)
+    of = kind("GatewayBudget")
+    for raw in lists.get(of.name, ()):
+        shape = of.normalise(Live(Address(of.name, ""), raw))
+        owner = stack_of(Live(Address(of.name, ""), raw))
+        address = Address(of.name, f"{budget_name(shape)}-{of.id_of(raw)}")
+        if owner and identity(shape) not in declared:
+            found[address] = (owner, raw)
+    return found
 
 
 def _wanted(desired: Sequence[Resource], deleting: bool) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from reconciler.values import (
     Step,
 )
 
-__all__ = ["foreign", "in_use", "linked_steps", "ordered_deletes", "with_ids"]
+__all__ = ["foreign", "in_use", "linked_steps", "ordered_deletes", "users", "with_ids"]
 
 
 def linked_steps(desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot) -> tuple[Step, ...]:
@@ -57,7 +57,7 @@ def linked_steps(desired: Sequence[Resource], steps: Sequence[Step], snapshot: S
         calls = tuple(with_ids(call, known) for call in step.calls)
         step = replace(step, calls=calls, depends_on=tuple(after))
         if step.action is Action.REPLACE and step.calls and step.calls[0].deletes:
-            step = _unless_used(step, _users(snapshot.resources[step.address]))
+            step = _unless_used(step, users(snapshot.resources[step.address]))
         linked.append(step)
     if problems := problems or _circles(linked, desired):
         raise ManifestError(problems)
@@ -148,15 +148,15 @@ def ordered_deletes(
     result = []
     for step in steps:
         if step.address in going:
-            users = _users(snapshot.resources[step.address])
-            after = [user for user in (*users, *named.get(step.address, ())) if user in going]
+            using = users(snapshot.resources[step.address])
+            after = [user for user in (*using, *named.get(step.address, ())) if user in going]
             step = replace(step, depends_on=tuple(dict.fromkeys(after)))
-            step = _unless_used(step, [user for user in users if user not in going])
+            step = _unless_used(step, [user for user in using if user not in going])
         result.append(step)
     return tuple(result)
 
 
-def _users(live: Live) -> tuple[Address, ...]:
+def users(live: Live) -> tuple[Address, ...]:
     """Who uses it; what is no resource of ours (a scorer) as an address all the same."""
     texts = [str(text).replace(" ", "/", 1) for text in live.raw.get("used_by") or ()]
     return tuple(Address.parse(text) for text in texts)

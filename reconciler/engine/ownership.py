@@ -9,21 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from reconciler.engine.links import foreign
+from reconciler.engine.links import foreign, users
 from reconciler.engine.options import PlanOptions
-from reconciler.kinds import kind_of
+from reconciler.kinds import kind_of, references
 from reconciler.values import PROTECTED_TAG, Action, Address, Live, Resource, Snapshot, Source, Step
 
-__all__ = ["beyond", "deletion", "moved_from", "ownership_notes", "protection", "stand_in", "undeclared"]
+__all__ = [
+    "beyond",
+    "deletion",
+    "moved_from",
+    "moved_notes",
+    "ownership_notes",
+    "protection",
+    "stand_in",
+    "undeclared",
+]
 
 _NAMED = 5
 """Addresses named in a note."""
 
 
-def stand_in(address: Address, stack: str, source: Source | None = None) -> Resource:
-    """A resource that no manifest declares, fit for reading and deleting it."""
-    return Resource(address, {}, source or Source("", 0), stack=stack)
+def stand_in(
+    address: Address, stack: str, source: Source | None = None, base: Mapping[str, Any] | None = None
+) -> Resource:
+    """A resource that no manifest declares, fit for reading and deleting it. ``base``: its live side,
+    normalised: a budget of a gateway has no name that it could be found by."""
+    spec = dict(base or {}) if address.kind == "GatewayBudget" else {}
+    return Resource(address, spec, source or Source("", 0), stack=stack)
 
 
 def moved_from(resource: Resource) -> Address | None:
@@ -37,7 +51,7 @@ def undeclared(desired: Iterable[Resource], snapshot: Snapshot, stack: str) -> t
     """What carries the marker of the stack, and no manifest names: not now, and not as what something moved
     from. Sorted."""
     named = {resource.address for resource in desired}
-    named |= {old for resource in desired if (old := moved_from(resource)) is not None}
+    named |= {replace(r.address, name=r.lifecycle.moved_from) for r in desired if r.lifecycle.moved_from}
     return tuple(sorted(a for a, owner in snapshot.owners.items() if owner == stack and a not in named))
 
 
@@ -59,23 +73,52 @@ def beyond(
         old = moved_from(resource)
         if old is not None and (live := snapshot.resources.get(old)) is not None:
             yield _move(resource, by_address[resource.address], old, live, options)
+    going = []
     for resource in gone:
         if (live := snapshot.resources.get(resource.address)) is not None:
             step = deletion(resource, live, options)
             why = step.refusal.partition("\n")[0]
             left = Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing")
-            yield (
-                replace(left, is_foreign=True, notes=(f"declared no more, and left alone: {why}",))
-                if step.is_foreign
-                else replace(step, is_undeclared=True)
-            )
-    if not options.prune:
-        return
-    for address in undeclared((*desired, *gone), snapshot, options.stack):
+            if step.is_foreign:
+                yield replace(left, is_foreign=True, notes=(f"declared no more, and left alone: {why}",))
+            else:
+                going.append(replace(step, is_undeclared=True))
+    for address in undeclared((*desired, *gone), snapshot, options.stack) if options.prune else ():
         if (live := snapshot.resources.get(address)) is not None:
             step = deletion(stand_in(address, options.stack), live, options)
             why = f"no longer declared; it carries the marker of stack {options.stack}"
-            yield replace(step, is_undeclared=True, notes=(why, *step.notes))
+            going.append(replace(step, is_undeclared=True, notes=(why, *step.notes)))
+    yield from _unless_used(going, desired, steps, snapshot)
+
+
+def _unless_used(
+    deletions: Sequence[Step], desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot
+) -> Iterator[Step]:
+    """The deletions, each after those of what uses it; what stays in use is left there, and said.
+
+    What a declared resource uses until now, and names no more, is free once that one is updated.
+    """
+    going = {step.address: users(snapshot.resources[step.address]) for step in deletions}
+    named: dict[Address, list[Address]] = {}
+    for resource in desired:
+        for reference in references(resource):
+            named.setdefault(reference.address, []).append(resource.address)
+    acting = {step.address for step in steps if step.calls}
+    in_use: dict[Address, tuple[Address, ...]] = {}
+    while stays := {
+        address: (*named.get(address, ()), *(u for u in using if u not in going and u not in acting))
+        for address, using in going.items()
+        if named.get(address) or any(u not in going and u not in acting for u in using)
+    }:
+        in_use |= stays
+        going = {address: using for address, using in going.items() if address not in stays}
+    for step in deletions:
+        if step.address in going:
+            yield replace(step, depends_on=tuple(dict.fromkeys(going[step.address])))
+            continue
+        told = ", ".join(map(str, dict.fromkeys(in_use[step.address])))
+        alone = Step(step.address, Action.NO_OP, notice="nothing", compared=1, source=step.source)
+        yield replace(alone, notes=(f"no longer declared, and left there: in use by {told}",))
 
 
 def deletion(resource: Resource, live: Live, options: PlanOptions) -> Step:

@@ -76,6 +76,8 @@ def deployment_spec(
         value = _plain(key, told if is_old else tells, tells, written)
         if value is None and key in written and (changed is None or not is_old):
             value = written[key]
+            if changed is None:
+                lost.append(f"its target does not tell config.{key}: the manifest's is sent")
         if value is None:
             lost.append(
                 f"the old value of config.{key} is not on record" if key in told else _UNTOLD.format(key)

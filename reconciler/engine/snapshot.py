@@ -67,17 +67,20 @@ def read_snapshot(
         for resource in desired:
             seen(resource, snapshot.resources.get(resource.address))
         return snapshot
-    if any(resource.address.kind.startswith("Gateway") for resource in desired):
+    kinds_read = (*(resource.address.kind for resource in desired), *(prune.kinds if prune else ()))
+    if any(name.startswith("Gateway") for name in kinds_read):
         from reconciler.engine.gateway_reader import read_gateway
 
-        view = read_gateway(client, desired, deleting=deleting)
+        stack = prune.stack if prune is not None else ""
+        view = read_gateway(client, desired, deleting=deleting or bool(stack), prune=stack)
         for resource in desired:
             seen(resource, view.live.get(resource.address))
-        return Snapshot(target, taken_at, view.live, names=tuple(sorted(view.names)), ids=view.ids)
+        names = tuple(sorted(view.names))
+        return Snapshot(target, taken_at, view.live, names=names, ids=view.ids, owners=view.owners)
     found: list[Live] = []
     summaries: dict[Address, Mapping[str, Any]] = {}
     counts: dict[str, int] = {}
-    for name in dict.fromkeys([*(r.address.kind for r in desired), *(prune.kinds if prune else ())]):
+    for name in dict.fromkeys(kinds_read):
         of_kind = [resource for resource in desired if resource.address.kind == name]
         listed = list_names(client, name, of_kind)
         counts[name] = len(listed)

@@ -190,8 +190,8 @@ def comparable(
         if isinstance(side.get("tags"), Mapping):
             side["tags"] = marks.without_marks(side["tags"])
     skipped += [
-        Skipped(FieldPath(("tags", key)), Reason.KEPT, _KEPT[key])
-        for key in marks.MARKS
+        Skipped(FieldPath(("tags", key)), Reason.KEPT, detail)
+        for key, detail in marks.KEPT.items()
         if "tags" in desired and key in (shape.get("tags") or {})
     ]
     if "permissions" in desired:
@@ -202,12 +202,6 @@ def comparable(
             path = FieldPath(("permissions", ItemKey(key)))
             skipped.append(Skipped(path, Reason.KEPT, "the creator keeps CAN_MANAGE: the API insists on it"))
     return desired, theirs, skipped
-
-
-_KEPT: Final = {
-    STACK_TAG: "it says which stack owns the endpoint",
-    PROTECTED_TAG: "it says that the endpoint is protected",
-}
 
 
 def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:

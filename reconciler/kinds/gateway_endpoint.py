@@ -8,13 +8,15 @@ so it goes along; the ids of the mappings are new each time, so they mean nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from reconciler import schema
-from reconciler.kinds import gateway
+from reconciler.kinds import gateway, marks
 from reconciler.kinds.gateway import OWNER, call, digest, mark, moved, notes, stamped_by, status
 from reconciler.shape import canonical
 from reconciler.values import (
+    PROTECTED_TAG,
     STACK_TAG,
     Action,
     Call,
@@ -54,7 +56,7 @@ def normalise(live: Live) -> dict[str, Any]:
         "models": [{"model": _model(m), "weight": m.get("weight", 1.0)} for m in _mappings(raw, "PRIMARY")],
         "fallbacks": [_model(mapping) for mapping in _fallbacks(raw)],
         "fallback_config": {k: v for k, v in (raw.get("fallback_config") or {}).items() if v is not None},
-        "tags": {key: value for key, value in _tags(raw).items() if key != STACK_TAG},
+        "tags": marks.without_marks(_tags(raw)),
     }
     shape |= {name: raw[name] for name in _PLAIN if raw.get(name) is not None}
     if raw.get("configs") is not None:
@@ -85,10 +87,12 @@ def comparable(
 ) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
     """Both sides in one shape. The mark of a stack stands apart (:func:`owner_change`)."""
     desired: dict[str, Any] = canonical(schema.spec_fields(KIND), dict(resource.spec))
-    skipped = []
-    if "tags" in desired and STACK_TAG in _tags(live.raw):
-        path = FieldPath(("tags", STACK_TAG))
-        skipped.append(Skipped(path, Reason.KEPT, "it says which stack owns the endpoint"))
+    carried = _tags(live.raw) if "tags" in desired else {}
+    skipped = [
+        Skipped(FieldPath(("tags", key)), Reason.KEPT, detail)
+        for key, detail in marks.KEPT.items()
+        if key in carried
+    ]
     return desired, dict(shape), skipped
 
 
@@ -98,7 +102,8 @@ def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
     names = ("linkage_type", "model_definition_id", "weight", "fallback_order")
     models = sorted(tuple(str(m.get(n)) for n in names) for m in live.raw.get("model_mappings") or ())
     rest = {name: value for name, value in shape.items() if name not in _LISTS}
-    return digest(id_of(live.raw), name_of(live.raw), models, rest, owned_by(live))
+    whose = (owned_by(live), *(("protected",) if is_protected(live) else ()))
+    return digest(id_of(live.raw), name_of(live.raw), models, rest, *whose)
 
 
 # ---- ownership ------------------------------------------------------------------------------------------
@@ -116,6 +121,16 @@ def owner_change(resource: Resource, live: Live) -> FieldChange | None:
     """The tag that makes it ours, when it does not carry it."""
     carried = _tags(live.raw).get(STACK_TAG, "")
     return None if carried == resource.stack else gateway.owner_change(resource, carried)
+
+
+def is_protected(live: Live) -> bool:
+    """It carries the tag of what may not be deleted."""
+    return _tags(live.raw).get(PROTECTED_TAG) == "true"
+
+
+def protection_change(resource: Resource, live: Live) -> FieldChange | None:
+    """The tag that protects it, written or taken away."""
+    return marks.protection_change(resource, _tags(live.raw))
 
 
 def renamed(resource: Resource, live: Live) -> FieldChange | None:
@@ -178,6 +193,8 @@ def _create(resource: Resource) -> Iterable[Call]:
     yield call("create_gateway_endpoint", "POST", "endpoints/create", body)
     here = gateway.live_id(KIND, resource.address.name)
     yield _set_tag(here, STACK_TAG, resource.stack, OWNER)
+    if protected := marks.wanted(resource).get(PROTECTED_TAG):
+        yield _set_tag(here, PROTECTED_TAG, protected, marks.PROTECTION)
     tags = canonical(schema.spec_fields(KIND).properties["tags"], spec.get("tags")) or {}
     for key, value in tags.items():
         yield _set_tag(here, key, value)
@@ -204,7 +221,10 @@ def _update(resource: Resource, live: Live, changes: Sequence[FieldChange]) -> I
     if OWNER in sections:
         yield _set_tag(here, STACK_TAG, resource.stack, OWNER)
     for change in changes:
-        if change.section == "tags":
+        if change.section == marks.PROTECTION:
+            change = replace(change, path=FieldPath(("tags", PROTECTED_TAG)))
+            yield from _tag_calls(here, change)
+        elif change.section == "tags":
             yield from _tag_calls(here, change)
     if "guardrails" in sections:
         yield from _guardrail_calls(here, resource.spec.get("guardrails") or (), live)
@@ -268,9 +288,9 @@ def _tag_calls(endpoint: Any, change: FieldChange) -> Iterable[Call]:
     key = str(change.path[1])
     if change.after is None:
         body = {"endpoint_id": endpoint, "key": key}
-        yield call("delete_gateway_endpoint_tag", "DELETE", "endpoints/delete-tag", body, "tags")
+        yield call("delete_gateway_endpoint_tag", "DELETE", "endpoints/delete-tag", body, change.section)
     else:
-        yield _set_tag(endpoint, key, change.after)
+        yield _set_tag(endpoint, key, change.after, change.section)
 
 
 def _set_tag(endpoint: Any, key: str, value: Any, section: str = "tags") -> Call:

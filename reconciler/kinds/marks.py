@@ -13,6 +13,7 @@ from typing import Any, Final
 from reconciler.values import PROTECTED_TAG, STACK_TAG, FieldChange, FieldPath, Resource
 
 __all__ = [
+    "KEPT",
     "MARKS",
     "MOST_TAGS",
     "OWNER",
@@ -31,6 +32,11 @@ PROTECTION: Final = "protected"
 SECTIONS: Final[Mapping[str, str]] = {OWNER: STACK_TAG, PROTECTION: PROTECTED_TAG}
 """Section → the tag that it is about."""
 MARKS: Final = tuple(SECTIONS.values())
+KEPT: Final[Mapping[str, str]] = {
+    STACK_TAG: "it says which stack owns the endpoint",
+    PROTECTED_TAG: "it says that the endpoint is protected",
+}
+"""Tag → why it stays, though no manifest names it."""
 
 MOST_TAGS: Final = 20
 """So many tags an endpoint of Databricks takes, ours among them."""

@@ -190,7 +190,7 @@ def outcome_text(
     ``remaining``: the plan that the second reading gave.
     """
     pen = Pen(colour, width, ascii_only)
-    told = [o for o in outcomes if o.status is not StepStatus.UNCHANGED or o.error]
+    told = [o for o in outcomes if o.status is not StepStatus.UNCHANGED or o.error or o.seconds]
     paragraphs = [_outcome(outcome, pen, verbose) for outcome in told]
     paragraphs.append(_outcome_closing(plan, outcomes, pen))
     paragraphs.append(_proof(converged, remaining, unverified, outcomes, pen))

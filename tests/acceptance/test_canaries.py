@@ -100,10 +100,6 @@ history -o *
 history show $RUN -o *
 rollback --dry-run -o *
 rollback -y -v --receipt receipt.json --report *
-release Endpoint/openai -e prod -y -o *
-adopt Endpoint/openai -e prod -y -o *
-release Endpoint/openai -e prod -y --receipt receipt.json --report *
-adopt Endpoint/openai -e prod -y --receipt receipt.json --report *
 destroy -e dev -y -o *
 destroy -e prod -y --receipt receipt.json --report *
 rollback -y -o *

@@ -56,6 +56,7 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
         environment = {
             "PATH": f"{_HERE / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": "/home/nobody",
+            "XDG_STATE_HOME": str(tmp_path / "state"),
             "DATABRICKS_HOST": server.url,
             "DATABRICKS_TOKEN": "token",
             "PYTHONUTF8": "1",

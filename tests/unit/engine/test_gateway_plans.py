@@ -12,7 +12,7 @@ from reconciler.engine.gateway_reader import read_gateway_one
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
-from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapshot_to_json
+from reconciler.engine.snapshot import Prune, read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
 from reconciler.values import Action, Address, LiveId, Plan, Resource, Secret, Step
 from tests.unit.engine.gateway import Gateway, resource
@@ -375,3 +375,95 @@ def test_one_endpoint_is_read_alone_and_as_the_list_tells_it(gateway: Gateway) -
     assert live.raw["configs"] == []
     assert gateway.asked == {"endpoint": 2, "configs": 1}
     assert read_gateway_one(gateway, resource("GatewayEndpoint/none", CHAT.spec)) is None
+
+
+# ---- prune and protection ------------------------------------------------------------------------------
+
+
+def pruned(gateway: Gateway, *desired: Resource) -> dict[str, Step]:
+    """The steps of what no manifest declares, by address."""
+    kinds = ("GatewaySecret", "GatewayModel", "GatewayEndpoint", "GatewayBudget")
+    seen = read_snapshot(gateway, desired, target="t", taken_at="", prune=Prune("shop", kinds))
+    made = make_plan(desired, seen, PlanOptions("shop", prune=True))
+    declared = {resource.address for resource in desired}
+    return {str(one.address): one for one in made.steps if one.address not in declared}
+
+
+def test_prune_deletes_ours_downwards_and_reads_lists_alone(gateway: Gateway) -> None:
+    gateway.budget("ENDPOINT", "e-chat", by="reconciler:shop")
+    gateway.secret("theirs", by="reconciler:bank")
+    gateway.secret("nobodys", by="root")
+    found = pruned(gateway)
+    assert {name for name, one in found.items() if one.action is Action.DELETE} == set(found)
+    assert {name.partition("-1-")[0] for name in found} == {
+        "GatewayBudget/chat",
+        "GatewayEndpoint/chat",
+        "GatewayModel/gpt",
+        "GatewayModel/mini",
+        "GatewaySecret/openai",
+    }
+    after = {name: [str(a).partition("-1-")[0] for a in one.depends_on] for name, one in found.items()}
+    assert after["GatewayEndpoint/chat"] == ["GatewayBudget/chat"]
+    assert after["GatewayModel/gpt"] == ["GatewayEndpoint/chat"]
+    assert after["GatewaySecret/openai"] == ["GatewayModel/gpt", "GatewayModel/mini"]
+    assert max(gateway.asked.values()) == 1
+
+
+def test_prune_leaves_what_is_in_use_and_all_that_it_stands_on(gateway: Gateway) -> None:
+    gateway.endpoint("theirs", "d-mini", by="reconciler:bank")
+    found = pruned(gateway)
+    assert {name: one.action.value for name, one in found.items()} == {
+        "GatewayEndpoint/chat": "delete",
+        "GatewayModel/gpt": "delete",
+        "GatewayModel/mini": "no_op",
+        "GatewaySecret/openai": "no_op",
+    }
+    assert found["GatewayModel/mini"].notes == (
+        "no longer declared, and left there: in use by GatewayEndpoint/theirs",
+    )
+    assert "in use by GatewayModel/mini" in found["GatewaySecret/openai"].notes[0]
+
+
+def test_prune_waits_for_the_update_that_frees_a_model(gateway: Gateway) -> None:
+    chat = resource("GatewayEndpoint/chat", {"models": [{"model": "mini"}]})
+    found = pruned(gateway, SECRET, MINI, chat)
+    assert found["GatewayModel/gpt"].action is Action.DELETE
+    assert found["GatewayModel/gpt"].depends_on == (Address("GatewayEndpoint", "chat"),)
+
+
+def test_prune_keeps_what_a_new_endpoint_names(gateway: Gateway) -> None:
+    new = resource("GatewayEndpoint/new", {"models": [{"model": "mini"}]})
+    found = pruned(gateway, SECRET, GPT, CHAT, new)
+    assert found["GatewayModel/mini"].action is Action.NO_OP
+    assert "in use by GatewayEndpoint/new" in found["GatewayModel/mini"].notes[0]
+
+
+def test_prune_spares_a_declared_budget_whatever_it_is_called(gateway: Gateway) -> None:
+    gateway.budget(by="reconciler:shop")
+    gateway.budget("USER", "me", by="root")
+    assert "GatewayBudget" not in " ".join(pruned(gateway, SECRET, GPT, MINI, CHAT, budget("mine")))
+
+
+def test_what_is_renamed_is_not_pruned_under_its_old_name(gateway: Gateway) -> None:
+    talk = resource("GatewayEndpoint/talk", {"models": [{"model": "gpt"}]}, moved_from="chat")
+    assert pruned(gateway, SECRET, GPT, MINI, talk) == {}
+
+
+def test_protection_of_an_endpoint_is_a_tag_of_its_own(gateway: Gateway) -> None:
+    protected = resource("GatewayEndpoint/chat", CHAT.spec, prevent_destroy=True)
+    made = step(gateway, SECRET, GPT, protected)
+    tag = {"endpoint_id": "e-chat", "key": "reconciler.protected", "value": "true"}
+    assert calls(made) == [("POST endpoints/set-tag", tag)]
+    new = step(Gateway(), SECRET, GPT, protected)
+    assert [call.body.get("key") for call in new.calls] == [None, "reconciler.stack", "reconciler.protected"]
+
+    gateway.endpoints[0]["tags"].append({"key": "reconciler.protected", "value": "true"})
+    assert step(gateway, SECRET, GPT, protected).action is Action.NO_OP
+    tagged = resource("GatewayEndpoint/chat", {**CHAT.spec, "tags": {}}, prevent_destroy=True)
+    assert step(gateway, SECRET, GPT, tagged).action is Action.NO_OP, "an authoritative section keeps it"
+    lifted = step(gateway, SECRET, GPT, CHAT)
+    assert [change.words for change in lifted.changes] == ["protection lifted"]
+    assert calls(lifted) == [
+        ("DELETE endpoints/delete-tag", {"endpoint_id": "e-chat", "key": "reconciler.protected"})
+    ]
+    assert "is protected" in pruned(gateway)["GatewayEndpoint/chat"].refusal
