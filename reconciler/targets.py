@@ -8,6 +8,7 @@ that file, writable with it. Anything else is looked up among the installed plug
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ __all__ = [
     "family",
     "for_target",
     "is_local",
+    "place_of",
     "prunable",
 ]
 
@@ -233,6 +235,24 @@ def connect(
             return MlflowGatewayClient(target, pool_size=pool_size, stop=stop)
         case _:
             return _plugin(target)
+
+
+def place_of(target: str, client: Any, config_path: str = "") -> str:
+    """What is written when ``target`` is, by whatever name it goes: a host, or a file by its real path.
+
+    Two targets of one place are one thing to whoever keeps writers apart.
+    """
+    match family(target, config_path):
+        case "local":
+            from reconciler.emulator.local import path_of
+
+            path = path_of(target.removeprefix("local").removeprefix(":"))
+            # What is in memory is this process's own.
+            return f"local:{path}{os.getpid()}" if path == ":memory:" else f"local:{os.path.realpath(path)}"
+        case "config-file":
+            return f"file:{os.path.realpath(config_path)}"
+        case _:
+            return str(getattr(client, "host", "") or target).rstrip("/").lower()
 
 
 def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: WritePacer | None = None) -> Any:

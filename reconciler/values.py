@@ -26,6 +26,7 @@ __all__ = [
     "CallResult",
     "FieldChange",
     "FieldPath",
+    "Freeze",
     "ItemKey",
     "Lifecycle",
     "Live",
@@ -34,6 +35,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Plan",
+    "PolicyLevel",
     "ProgressEvent",
     "Reason",
     "Reference",
@@ -46,6 +48,7 @@ __all__ = [
     "Status",
     "Step",
     "StepStatus",
+    "Violation",
     "requests_of",
 ]
 
@@ -495,6 +498,7 @@ class Step:
     that does not hold. ``refusal``: why it may not be carried out (what, then lines ``why: ``, ``next: ``).
     ``is_foreign``: it is live, and not this stack's. ``is_undeclared``: it is deleted because no manifest
     names it any more. ``moved_to``: it is deleted because that one, once it is live, takes its place.
+    ``is_busy``: nothing is to be written, and what is declared is still on its way: an apply waits for it.
     """
 
     address: Address
@@ -515,16 +519,70 @@ class Step:
     is_foreign: bool = False
     is_undeclared: bool = False
     moved_to: Address | None = None
+    is_busy: bool = False
+
+
+class PolicyLevel(enum.StrEnum):
+    """What comes of a policy that does not hold."""
+
+    DENY = "deny"
+    REQUIRE_APPROVAL = "require_approval"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A policy that does not hold, once for each thing that it is about.
+
+    ``policy``: its id. ``address``: None when it is about the whole plan. ``source``: the nearest known line
+    that it is about; ``path``: the field below spec there, "" when none is meant. ``fix``: what to do next.
+    ``declared``: where the policy stands. ``digest``: of the policy, so that an approval is one of this
+    text. ``approved_by``, ``approved_at``: who allowed it, and when (RFC 3339); "" when nobody did.
+    ``is_broken``: the rule came to nothing.
+    """
+
+    policy: str
+    level: PolicyLevel
+    message: str
+    address: Address | None = None
+    source: Source | None = None
+    path: str = ""
+    fix: str = ""
+    declared: Source | None = None
+    digest: str = ""
+    approved_by: str = ""
+    approved_at: str = ""
+    is_broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A freeze that is on. ``what``: all that is frozen, in words. ``until``: as it is declared. ``stops``:
+    what the plan would write of it. ``around``: terms that leave it out, where something else is left to
+    write.
+    """
+
+    what: str
+    until: str
+    reason: str
+    source: Source | None = None
+    stops: tuple[Address, ...] = ()
+    around: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that an apply would do, for one target. ``notes`` concern the whole plan."""
+    """Everything that an apply would do, for one target. ``notes`` concern the whole plan.
+
+    ``violations``: what policies say of it. ``freezes``: what must not be changed now.
+    """
 
     target: str
     steps: tuple[Step, ...]
     stack: str = ""
     notes: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -564,7 +622,10 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one step ended, with the calls that were made and those that were not begun."""
+    """How one step ended, with the calls that were made and those that were not begun.
+
+    An unchanged one that took ``seconds`` was waited for: an update was running.
+    """
 
     step: Step
     status: StepStatus

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
+from reconciler.cli.judging import judge_of, who
 from reconciler.cli.output import everything_known, live_progress, tell
 from reconciler.cli.recording import home, recording, runs_folder, write_receipt
 from reconciler.cli.reports import ReportFormat, Reports
@@ -59,6 +60,10 @@ class How:
     """The plan is shown, and nothing else happens."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """More for the run's record and receipt, as JSON."""
+    approve: tuple[str, ...] = ()
+    """Policies that the command line approves."""
+    approved_before: Sequence[Mapping[str, Any]] = ()
+    """What policies said of the plan in a file, as JSON, approvals among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +114,20 @@ def act(
     """
     from reconciler.engine.executor import ExecutionOptions
     from reconciler.engine.journal import new_run, now
-    from reconciler.engine.lock import Holder, locked
+    from reconciler.engine.lock import Holder, locked, user_folder
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
-    from reconciler.targets import connect, describe
+    from reconciler.engine.verdicts import approvals_json, approved_before
+    from reconciler.targets import connect, describe, place_of
 
     gc.enable()  # it may wait for an hour
     options = ExecutionOptions(
         how.parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
     )
     limits = limits_of(read, how)
+    judge = judge_of(read, how.approve)
     stop = threading.Event()
     run = new_run()
-    holder = Holder.me(f"reconciler {how.command} (run {run})", now())
+    holder = Holder.me(f"reconciler {how.command} (run {run}) in {Path.cwd()}", now())
     if how.receipt is not None and not Path(how.receipt).parent.is_dir():
         raise UsageError("the receipt cannot be written: there is no such folder", where=how.receipt)
     pacer = pacer_for(read, how.write_limit, stop)
@@ -130,12 +137,15 @@ def act(
         read.tell_warnings()
         if how.check_models:
             inputs.check_models(read)
-        locks = home(read) / "locks"
+        place = place_of(read.target, client, read.config_path)
+        near = home(read) / "locks"
 
         def told(text: str) -> None:
             tell(control(text, keep="\n"))
 
-        with locked(locks, read.target, read.stack, holder, break_it=how.break_lock, tell=told):
+        with locked(
+            user_folder(), place, read.stack, holder, break_it=how.break_lock, instead=near, tell=told
+        ):
             snapshot = read_snapshot(
                 client,
                 read.resources,
@@ -147,11 +157,19 @@ def act(
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)
             recalled(pacer, runs_folder(home(read), how.journal), client)
-            judged = replace(judged, plan=with_note(judged.plan, pacer))
+            plan = judge.plan(
+                with_note(judged.plan, pacer),
+                only_acting=how.command == "rollback",
+                only_steps=how.command in ("destroy", "adopt", "release"),
+            )
+            judged = replace(judged, plan=approved_before(plan, how.approved_before))
             if how.is_dry:
                 how.reports.plan(judged.plan)
                 return 0
-            _approve(judged.plan, limits, how, describe(read.target, client))
+            plan = _approve(judged.plan, limits, how, describe(read.target, client))
+            if given := approvals_json(plan):
+                judged = replace(judged, facts={**judged.facts, "approvals": given})
+            judged = replace(judged, plan=plan)
             began = now()
             applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
         host = getattr(client, "host", "") or ""
@@ -169,23 +187,33 @@ def act(
     return exit_code(applied)
 
 
-def _approve(plan: Plan, limits: Limits, how: How, target: str) -> None:
-    """Show the plan; go on only when nothing forbids it and somebody said yes. Raises RefusedError."""
+def _approve(plan: Plan, limits: Limits, how: How, target: str) -> Plan:
+    """Show the plan; go on only when nothing forbids it and somebody said yes. Raises RefusedError.
+
+    Gives the plan with the approvals that the yes meant: of the policies that the question named.
+    """
     from reconciler.engine.safety import failures, refusals, replacements
+    from reconciler.engine.verdicts import approved, frozen, unapproved, waiting
 
     how.reports.announce(plan)
-    refused = refusals(plan, limits) or failures(plan)
-    asks = not plan.is_empty and not how.auto_approve and not how.is_reviewed
-    if refused is None and not how.allow_replace and not (asks and opt.is_interactive()):
+    refused = refusals(plan, limits) or failures(plan) or frozen(plan)
+    policies = waiting(plan)
+    asks = not plan.is_empty and not how.auto_approve and not (how.is_reviewed and not policies)
+    may_ask = asks and opt.is_interactive()
+    if refused is None and not how.allow_replace and not may_ask:
         refused = replacements(plan)
+    if refused is None and not may_ask:
+        refused = unapproved(plan)
     if refused:
         how.reports.plan(plan, is_announced=True)
         raise refused
     if asks:
-        _ask(plan, target)
+        _ask(plan, target, policies)
+        return approved(plan, policies, who(), opt.taken_at())
+    return plan
 
 
-def _ask(plan: Plan, target: str) -> None:
+def _ask(plan: Plan, target: str, policies: Sequence[str]) -> None:
     """Ask before acting. Raises RefusedError without a terminal, UsageError when the answer is no."""
     from reconciler.engine.safety import counts
 
@@ -195,7 +223,8 @@ def _ask(plan: Plan, target: str) -> None:
             why="there is no terminal, and --auto-approve was not given",
             fix="review the plan, then run it with --auto-approve",
         )
-    sys.stderr.write(f"{counts(plan)} on {target}. Type yes to go on: ")
+    approves = f" A yes approves: {', '.join(policies)}." if policies else ""
+    sys.stderr.write(f"{counts(plan)} on {target}.{approves} Type yes to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != "yes":
         raise UsageError("not approved: nothing was changed")
@@ -267,7 +296,8 @@ def exit_code(applied: Applied) -> int:
         return 1
     if StepStatus.REFUSED in ended:
         return 3
-    left = any(outcome.not_begun for outcome in applied.outcomes)
+    # What was not awaited on request has nothing to say; what was stopped while it was awaited has.
+    left = any(outcome.not_begun or outcome.error for outcome in applied.outcomes)
     if StepStatus.NOT_WAITED in ended and not left and not applied.unverified:
         return 0
     return 1

@@ -12,6 +12,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
+from reconciler.cli.judging import Approve
 from reconciler.cli.plan_files import From, apply_file, is_plan_file
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
@@ -51,6 +52,7 @@ def apply(
     ] = False,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    approve: Approve = None,
     prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     receipt: act_opt.Receipt = None,
@@ -85,6 +87,7 @@ def apply(
         write_limit,
         receipt,
         check_models,
+        approve=tuple(approve or ()),
     )
     scope = opt.Scope.of(environment, select, exclude, changed_since)
     if is_plan_file(paths):
@@ -139,6 +142,7 @@ def destroy(
     max_deletes: act_opt.MaxDeletes = None,
     parallelism: act_opt.Parallelism = 8,
     adopt: opt.Adopt = False,
+    approve: Approve = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
     journal: act_opt.JournalFolder = None,
@@ -172,5 +176,6 @@ def destroy(
         break_lock=break_lock,
         write_limit=write_limit,
         receipt=receipt,
+        approve=tuple(approve or ()),
     )
     return act(read, planned, how, deleting=True)

@@ -18,7 +18,10 @@ def catalog(base: str = "") -> dict[str, Any]:
     manifest is known by its name, ``chat.endpoint.yaml``: one kind's schema finds fault with any other kind.
     """
     prefix = f"{base.rstrip('/')}/" if base else ""
-    patterns = {"project": ["reconciler.yaml"]}
+    patterns = {
+        "project": ["reconciler.yaml"],
+        "policies": [f"*.policies.{suffix}" for suffix in _SUFFIXES],
+    }
     for name in kinds().values():
         stem = name.replace("_", "-")
         patterns[name] = [f"*.{stem}.{suffix}" for suffix in _SUFFIXES]

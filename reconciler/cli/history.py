@@ -141,6 +141,7 @@ def _summary(run: RecordedRun) -> dict[str, Any]:
         "target": header.get("target", ""),
         "host": header.get("host", ""),
         "stack": header.get("stack", ""),
+        "approvals": header.get("approvals", []),
         "calls": len(run.calls),
         "in_doubt": sum(1 for call in run.calls if call.is_in_doubt),
         "ended": run.ending,
@@ -161,6 +162,11 @@ def _told(run: RecordedRun) -> list[str]:
         f"    by process {header.get('pid', '?')} on {header.get('machine', '?')}, "
         f"reconciler {header.get('version', '?')}, at {header.get('at', '?')}",
     ]
+    approvals = header.get("approvals")
+    for one in approvals if isinstance(approvals, list) else ():
+        if isinstance(one, dict):
+            subject = one.get("address") or "the plan"
+            lines.append(f"    {one.get('by', '?')} approved {one.get('policy', '?')} for {subject}")
     for call in run.calls:
         end = f"{call.outcome}, {call.seconds:.1f} s" if call.outcome else "in doubt: no outcome on record"
         lines.append(f"    {call.at}  {call.address}  {call.method} {call.path}  {end}")

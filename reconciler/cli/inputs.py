@@ -35,6 +35,7 @@ __all__ = [
     "load_for",
     "project_of",
     "read_ahead",
+    "seal_key",
     "variables_of",
     "where",
     "without_manifests",
@@ -103,8 +104,8 @@ class Input:
     def part(self) -> str:
         """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
         if not self.scope.is_whole:
-            options = {"--select": self.scope.select, "--exclude": self.scope.exclude}
-            return next((name for name, given in options.items() if given), "--changed-since")
+            scope = self.scope
+            return "--select" if scope.select else "--exclude" if scope.exclude else "--changed-since"
         named = list(self.project.manifests) if self.project else []
         if not named and Path("manifests").is_dir():
             named = ["manifests"]
@@ -305,7 +306,7 @@ def load_for(
             needs_secrets=not allow_unset,
             keep_documents=keep_documents,
         )
-        key = None if config else _seal_key(read.loaded.resources, makes_key)
+        key = None if config else seal_key(read.loaded.resources, makes_key)
 
         def fit(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
             return for_target(target, resources, stack=read.stack, seal_key=key, config_path=config)
@@ -391,7 +392,7 @@ def read_ahead(
     return client
 
 
-def _seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
+def seal_key(resources: Sequence[Resource], make: bool) -> SealKey | None:
     """The key for fingerprints, when something needs one."""
     if not any(resource.address.kind == "GatewaySecret" for resource in resources):
         return None

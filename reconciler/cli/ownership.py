@@ -12,6 +12,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
+from reconciler.cli.judging import Approve
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, UsageError
 from reconciler.targets import family
@@ -37,6 +38,7 @@ def adopt(
     report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     parallelism: act_opt.Parallelism = 8,
+    approve: Approve = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
     journal: act_opt.JournalFolder = None,
@@ -63,6 +65,7 @@ def adopt(
         break_lock=break_lock,
         write_limit=write_limit,
         receipt=receipt,
+        approve=tuple(approve or ()),
     )
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:
@@ -81,6 +84,7 @@ def release(
     report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
     parallelism: act_opt.Parallelism = 8,
+    approve: Approve = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
     journal: act_opt.JournalFolder = None,
@@ -111,6 +115,7 @@ def release(
         break_lock=break_lock,
         write_limit=write_limit,
         receipt=receipt,
+        approve=tuple(approve or ()),
     )
 
     def planned(snapshot: Snapshot, client: Any) -> Plan:

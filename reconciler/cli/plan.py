@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
+from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.plan_files import From
 from reconciler.cli.recording import home
@@ -66,6 +67,7 @@ def plan(
     write_limit: WriteLimit = None,
     check_models: opt.CheckModels = False,
     adopt: opt.Adopt = False,
+    approve: Approve = None,
     prune: opt.Prune = False,
     allow_commands: opt.AllowCommands = None,
     verbose: opt.Verbose = False,
@@ -79,6 +81,7 @@ def plan(
     RECONCILER_PLAN_KEY is set.
     """
     from reconciler.engine.safety import failures, over_limits, refusals
+    from reconciler.engine.verdicts import frozen, unapproved
 
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
@@ -123,8 +126,10 @@ def plan(
         )
         options = read.plan_options(resend_secrets, adopt=adopt, prune=prune)
 
+    judge = judge_of(read, approve)
+
     def again(seen: Snapshot) -> Plan:
-        return read.plan(seen, options)
+        return judge.plan(read.plan(seen, options))
 
     host = ""
     if snapshot is not None:
@@ -132,6 +137,7 @@ def plan(
         made = again(seen)
     else:
         seen, made, host = _live(read, options, check_models, write_limit, ahead)
+        made = judge.plan(made)
     if save_snapshot is not None:
         from reconciler.engine.snapshot import snapshot_to_json
 
@@ -141,7 +147,7 @@ def plan(
     reports.plan(made, is_answered=held is not None and output is ReportFormat.JSON)
     if refused := refusals(made) or failures(made):
         raise refused
-    if over := over_limits(made, limits_of(read, How("plan"))):
+    if over := over_limits(made, limits_of(read, How("plan"))) or frozen(made) or unapproved(made):
         tell(f"an apply of this plan is refused:\n{over}")
     if out is not None:
         from reconciler.cli.plan_files import save

@@ -230,6 +230,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
             raise stale(file, moved, path)
         return _without(again(snapshot), moved, file)
 
+    how = replace(how, approved_before=file.plan.get("policies", ()))
     return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(file.options))
 
 

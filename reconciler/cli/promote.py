@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.diff import sides_of
 from reconciler.cli.output import answer, answer_json, tell
+from reconciler.cli.probing import probe_all, probes_for
 from reconciler.errors import ReconcilerError, RefusedError, UsageError
 
 if TYPE_CHECKING:
@@ -36,13 +37,17 @@ def promote(
     changed_since: opt.ChangedSince = None,
     project: opt.ProjectFile = None,
     check: Annotated[bool, typer.Option("--check", help="Only show what would be written.")] = False,
+    no_probes: Annotated[
+        bool, typer.Option("--no-probes", help="Do not ask the source what probes: say.")
+    ] = False,
     output: opt.Output = opt.Format.TEXT,
     detailed_exitcode: opt.DetailedExitcode = False,
 ) -> int:
     """Write the values that may travel into the overlay of another environment, and print a pull request.
 
     What may travel stands under promote: in reconciler.yaml. The source must be converged (its plan is empty)
-    and ready. Comments and order of the overlay stay. Nothing is applied.
+    and ready, and answer the probes of reconciler.yaml. Comments and order of the overlay stay. Nothing is
+    applied.
     """
     from reconciler.engine.promotion import moves
     from reconciler.manifest.environments import choose
@@ -64,8 +69,10 @@ def promote(
         scope=opt.Scope.of([source], select, exclude, changed_since),
         keep_documents=True,
     )
+    probes = () if no_probes else probes_for(read)
     checked_at = opt.taken_at()
     _converged(read, checked_at)
+    answers = probe_all(read, probes)
     wanted = sides_of(read)
     work = Destination(settings, settings.environments[destination])
     found = moves(_pairs(work.sides({}), wanted), settings.promote)
@@ -87,13 +94,22 @@ def promote(
                 missing=missing,
                 checked_at=checked_at,
                 is_written=bool(texts) and not check,
+                probes=[one.to_json() for one in answers],
             )
         )
     else:
         from reconciler.report.promotion import promotion_text
 
         answer(
-            promotion_text(found, source, destination, files=files, missing=missing, checked_at=checked_at)
+            promotion_text(
+                found,
+                source,
+                destination,
+                files=files,
+                missing=missing,
+                checked_at=checked_at,
+                probes=list(dict.fromkeys(one.probe for one in answers)),
+            )
         )
     return 2 if detailed_exitcode and texts else 0
 

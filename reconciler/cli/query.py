@@ -19,6 +19,8 @@ from reconciler.errors import UsageError
 from reconciler.redact import control
 from reconciler.values import Address
 
+__all__ = ["framed", "query", "text_of"]
+
 
 def query(
     address: Annotated[
@@ -50,7 +52,7 @@ def query(
     is_plugin = family(where) == "plugin"
     sent = _inputs(message, json_file, takes_lists=is_plugin)
     if is_plugin:
-        sent = _framed(sent)
+        sent = framed(sent)
     usual = {"plugin": "Deployment", "mlflow-gateway": "GatewayEndpoint"}.get(family(where), "Endpoint")
     asked = Address.parse(address) if "/" in address else Address(usual, address)
     subject = {"deployment_name" if asked.kind == "Deployment" else "endpoint": asked.name}
@@ -65,7 +67,7 @@ def query(
         found = client.predict(inputs=sent, **subject)
         seconds = time.perf_counter() - began
     content = plain(found)
-    text = _text_of(content) if output is opt.Format.TEXT else None
+    text = text_of(content) if output is opt.Format.TEXT else None
     if text is None:
         answer_json(content)
     else:
@@ -90,7 +92,7 @@ def _inputs(message: str | None, json_file: str | None, *, takes_lists: bool) ->
     return content
 
 
-def _framed(sent: Any) -> Any:
+def framed(sent: Any) -> Any:
     """A plugin's client takes a DataFrame where mlflow's model servers take ``dataframe_split`` or
     ``dataframe_records`` (mlflow's docs, "inference request formats"); everything else goes as it is."""
     if not (isinstance(sent, dict) and len(sent) == 1):
@@ -107,7 +109,7 @@ def _framed(sent: Any) -> Any:
         raise UsageError(f"{form} is no table", why=str(error)) from error
 
 
-def _text_of(content: Any) -> str | None:
+def text_of(content: Any) -> str | None:
     """The words of a chat or a completion; None when the answer is of another sort."""
     choices = content.get("choices") if isinstance(content, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -125,7 +127,7 @@ def _streamed(chunks: Any, output: opt.Format, began: float) -> None:
             first = time.perf_counter() - began
         if isinstance(chunk, dict) and chunk.get("usage"):
             last = chunk
-        text = _text_of(chunk) if output is opt.Format.TEXT else None
+        text = text_of(chunk) if output is opt.Format.TEXT else None
         shown = (
             json.dumps(plain(chunk), ensure_ascii=False) + "\n"
             if text is None

@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
+from reconciler.cli.judging import Approve
 from reconciler.cli.output import know, tell
 from reconciler.cli.recording import runs_folder
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
@@ -44,6 +45,7 @@ def rollback(
     max_deletes: act_opt.MaxDeletes = None,
     max_changes: act_opt.MaxChanges = None,
     allow_replace: act_opt.AllowReplace = False,
+    approve: Approve = None,
     parallelism: act_opt.Parallelism = 8,
     wait_timeout: act_opt.WaitTimeout = "45m",
     receipt: act_opt.Receipt = None,
@@ -81,6 +83,7 @@ def rollback(
         write_limit=write_limit,
         receipt=receipt,
         is_dry=dry_run,
+        approve=tuple(approve or ()),
         facts={"rollback_of": recorded.run},
     )
     deleted = {resource.address for resource in undone.deleted}
@@ -129,14 +132,28 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
     from reconciler.engine.plan_file import masked_snapshot
     from reconciler.engine.rollback import skeletons, undo
     from reconciler.engine.snapshot import read_snapshot
+    from reconciler.kinds.file_parts import DIALECT
     from reconciler.manifest.document import Loaded
-    from reconciler.targets import connect, for_target
+    from reconciler.targets import DEFAULT_STACK, connect, for_target
 
     target = str(recorded.header.get("target", ""))
     stack = str(recorded.header.get("stack", ""))
     loaded, manifests = _manifests(recorded, target, project)
     config = inputs.find_config(None, target, inputs.project_of(project))
-    wanted = for_target(target, skeletons(recorded, manifests), stack=stack, config_path=config)
+
+    def spoken(resources: tuple[Resource, ...]) -> tuple[Resource, ...]:
+        """As their target speaks of them; what a file holds is said so already."""
+        if any(resource.address.dialect == DIALECT for resource in resources):
+            if not config:
+                raise UsageError(
+                    "that run wrote a gateway's file, and which one it is is not said",
+                    fix="write config_path: beside the target, or set MLFLOW_GATEWAY_CONFIG",
+                )
+            return tuple(replace(r, stack=stack or DEFAULT_STACK, kept_in=config) for r in resources)
+        key = inputs.seal_key(resources, make=False)
+        return for_target(target, resources, stack=stack, seal_key=key, config_path=config)
+
+    wanted = spoken(skeletons(recorded, manifests))
     with connect(target, config_path=config) as client:
         _same_workspace(recorded, client)
         live = read_snapshot(client, wanted, target=target, taken_at=opt.taken_at(), deleting=True)
@@ -144,11 +161,16 @@ def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[input
     undone = undo(recorded, wanted, live, masked_snapshot(live, salt), manifests, where)
     undone = replace(
         undone,
-        restored=for_target(target, undone.restored, stack=stack, config_path=config),
-        deleted=for_target(target, undone.deleted, stack=stack, config_path=config),
+        restored=spoken(undone.restored),
+        deleted=spoken(undone.deleted),
     )
     secrets = loaded.secrets if loaded else ()
-    made = Loaded(undone.resources, secrets, (), (where,))
+    # Freezes and policies ask for labels, which only manifests have.
+    labelled = [
+        replace(one, labels=manifests[one.address].labels) if one.address in manifests else one
+        for one in undone.resources
+    ]
+    made = Loaded(tuple(labelled), secrets, (), (where,))
     environment = str(recorded.header.get("environment", ""))
     return inputs.Input(made, inputs.project_of(project), stack, target, config, environment), undone
 

@@ -8,7 +8,8 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer_json, known, sum_up
+from reconciler.cli.judging import judge_of, problems_of
+from reconciler.cli.output import answer_json, known, sum_up, tell
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import ManifestError, Problem
 
@@ -39,19 +40,27 @@ def validate(
     reports = Reports.of(output, report, "check")
     try:
         scope = opt.Scope.of(environment, select, exclude, changed_since)
-        read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
+        try:
+            read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
+        except ManifestError as error:
+            settings = inputs.project_of(project)  # raises the same where it is what cannot be read
+            raise ManifestError([*error.problems, *problems_of(settings, scope.environment)]) from error
+        problems, told = judge_of(read).manifests()
+        if problems:
+            raise ManifestError(problems)
     except ManifestError as error:
         sum_up(error.what)
         if output is ReportFormat.JSON:
             answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
             return error.exit_code
         raise
+    warnings = (*read.loaded.warnings, *told)
     if output in (ReportFormat.TEXT, ReportFormat.GITHUB):
-        read.tell_warnings()
+        for warning in warnings:
+            tell(f"warning: {warning}")
     addresses = [str(resource.address) for resource in read.loaded.resources]
     manifests = f"{len(addresses)} manifest{'s' if len(addresses) != 1 else ''}"
     files = f"{len(read.loaded.files)} file{'s' if len(read.loaded.files) != 1 else ''}"
-    warnings = read.loaded.warnings
 
     def content() -> object:
         told = [_problem(problem) for problem in warnings]

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from reconciler.emulator.workspace import USER, Workspace, WriteLimit
 from reconciler.errors import UsageError
 
-__all__ = ["DEFAULT_PATH", "open_folder", "open_local", "parse_duration", "parse_write_limit"]
+__all__ = ["DEFAULT_PATH", "open_folder", "open_local", "parse_duration", "parse_write_limit", "path_of"]
 
 DEFAULT_PATH: Final = ".reconciler/local.db"
 _DEFAULT_PROVISIONING: Final = 1.0
@@ -23,8 +23,7 @@ def open_local(spec: str = "") -> Workspace:
     ``PATH`` defaults to ``.reconciler/local.db``; ``:memory:`` keeps nothing. Options: ``provisioning`` (1s),
     ``write_limit`` (none), ``latency`` (none), ``user``.
     """
-    path, _, query = spec.removeprefix("local:").partition("?")
-    path = unquote(path) or DEFAULT_PATH
+    path, query = path_of(spec), spec.partition("?")[2]
     options = dict(parse_qsl(query, keep_blank_values=True))
     known = {"provisioning", "write_limit", "latency", "user"}
     if unknown := sorted(set(options) - known):
@@ -41,6 +40,11 @@ def open_local(spec: str = "") -> Workspace:
     wait = parse_duration(latency) if latency is not None else 0.0
     user = options.get("user") or USER
     return Workspace(open_folder(path), provisioning=delay, write_limit=budget, latency=wait, user=user)
+
+
+def path_of(spec: str) -> str:
+    """The file that a target string names, or ``:memory:``."""
+    return unquote(spec.removeprefix("local:").partition("?")[0]) or DEFAULT_PATH
 
 
 def open_folder(path: str) -> str:

@@ -88,7 +88,8 @@ def apply(
         recorder=recorder,
     )
     finished = all(o.status in (StepStatus.DONE, StepStatus.UNCHANGED) for o in outcomes)
-    touched = [resources[o.step.address] for o in outcomes if o.results]
+    # What was only waited for took its time, and is proven too.
+    touched = [resources[o.step.address] for o in outcomes if o.results or (o.step.is_busy and o.seconds)]
     if not touched:
         return Applied(plan, outcomes, None, finished)
     deleted = {o.step.address for o in outcomes if o.step.action is Action.DELETE}

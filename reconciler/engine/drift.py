@@ -20,8 +20,9 @@ from typing import Final
 
 from reconciler import schema
 from reconciler.errors import UsageError
+from reconciler.kinds.marks import SECTIONS
 from reconciler.manifest.suggest import did_you_mean
-from reconciler.values import Action, Address, FieldPath, ItemKey, Plan, Resource, Step
+from reconciler.values import Action, Address, FieldPath, ItemKey, Plan, Step
 from reconciler.verdict import KINDS, Aside, kind_of_drift
 
 __all__ = ["Term", "parse_kinds", "parse_terms", "sifted"]
@@ -51,9 +52,10 @@ class Term:
         return f"{self.option} {self.text}"
 
 
-def parse_terms(texts: Sequence[str], option: str, desired: Sequence[Resource]) -> tuple[Term, ...]:
-    """Read terms. Raises UsageError for one that cannot be read, fits nothing, or names no field."""
-    return tuple(_checked(_parsed(text.strip(), option), desired) for text in texts)
+def parse_terms(texts: Sequence[str], option: str, known: Sequence[Address]) -> tuple[Term, ...]:
+    """Read terms. Raises UsageError for one that cannot be read, fits none of what is ``known``, or names no
+    field."""
+    return tuple(_checked(_parsed(text.strip(), option), known) for text in texts)
 
 
 def _parsed(text: str, option: str) -> Term:
@@ -76,15 +78,15 @@ def _parsed(text: str, option: str) -> Term:
 _STAR = re.compile(r"(?<=[\w\]\"])\.\*(?=[.\[]|\Z)")
 
 
-def _checked(term: Term, desired: Sequence[Resource]) -> Term:
+def _checked(term: Term, known: Sequence[Address]) -> Term:
     """The term, when it can mean something here; its path in the one spelling of the schema."""
-    fitting = [resource.address for resource in desired if term.fits(resource.address)]
+    fitting = [address for address in known if term.fits(address)]
     if not fitting:
-        known = [str(resource.address) for resource in desired]
-        told = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-        near = did_you_mean(term.text.partition(":")[0], [*known, *{r.address.kind for r in desired}])
+        names = list(map(str, known))
+        told = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        near = did_you_mean(term.text.partition(":")[0], [*names, *{address.kind for address in known}])
         raise UsageError(f"{term}: fits no manifest", why=f"there are: {told or 'none'}", fix=near or _FORMS)
-    if term.path is None:
+    if term.path is None or (len(term.path) == 1 and term.path[0] in SECTIONS):
         return term
     for address in fitting:
         fields = schema.spec_fields(address.kind)

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.engine.drift_cache import Cache, Held, digest_of, is_settled
+from reconciler.engine.drift_cache import Cache, Held, digest_of, is_moving, is_settled
 from reconciler.engine.moments import age
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import assemble, make_step
 from reconciler.engine.readers import list_names, read_live
-from reconciler.engine.snapshot import READ_PARALLELISM
+from reconciler.engine.snapshot import READ_PARALLELISM, Prune, beyond_declared, owners_of
 from reconciler.kinds import kind_of
-from reconciler.kinds.endpoint import is_updating
 from reconciler.values import Address, Live, Plan, Resource, Snapshot, Step
 from reconciler.verdict import Reading, Unseen
 
@@ -61,18 +60,22 @@ def look(
     now: str,
     fast: bool,
     max_age: float,
+    prune: Prune | None = None,
 ) -> Look:
     """Look at endpoints and plan them. 1 LIST; in full 1 GET for each that is there, fast only where it is
-    needed; 1 more where permissions are managed.
+    needed; 1 more where permissions are managed. ``prune``: as for :func:`read_snapshot`.
 
     ``now``: RFC 3339, UTC. ``max_age``: seconds after which what was read is read again. Raises TargetError
     when a read fails, ManifestError as ``make_plan`` does.
     """
     entries = list_names(client, "Endpoint", desired)
-    digests = {r.address: digest_of(entries[r.address.name]) for r in desired if r.address.name in entries}
+    summaries = {Address("Endpoint", name): entry for name, entry in entries.items()}
+    owners = owners_of(summaries)
+    everything = (*desired, *beyond_declared(desired, summaries, owners, prune))
+    digests = {r.address: digest_of(summaries[r.address]) for r in everything if r.address in summaries}
     reused: dict[Address, Held] = {}
     if fast:
-        for resource in desired:
+        for resource in everything:
             known = cache.held.get(resource.address)
             entry = entries.get(resource.address.name)
             if known and entry and _holds(known, entry, digests[resource.address], resource, now, max_age):
@@ -95,7 +98,7 @@ def look(
         return make_step(resource, live, options)
 
     steps: dict[Address, Step] = {}
-    wanted = [r for r in desired if r.address not in reused]
+    wanted = [r for r in everything if r.address not in reused]
     _each(read, wanted, lambda resource, live: steps.__setitem__(resource.address, take(resource, live)))
     for resource in desired:
         if resource.address in reused:
@@ -107,8 +110,9 @@ def look(
     snapshot = Snapshot(
         target,
         now,
-        {r.address: lives[r.address] for r in desired if r.address in lives},
-        names=tuple(sorted(Address("Endpoint", name) for name in entries)),
+        {r.address: lives[r.address] for r in everything if r.address in lives},
+        names=tuple(sorted(summaries)),
+        owners=owners,
     )
     plan = assemble(snapshot, desired, [steps[r.address] for r in desired], options)
     detail = sum(1 for r in [*wanted, *doubtful] if r.address.name in entries)
@@ -124,7 +128,7 @@ def _holds(
     return (
         held.entry == digest
         and held.live.raw.get("id") == entry.get("id")
-        and not is_updating(entry)
+        and not is_moving(entry)
         and passed is not None
         and passed <= max_age
         and ("permissions" not in resource.spec or held.live.permissions is not None)

@@ -158,7 +158,7 @@ class _Loop:
         if live is None:
             return None if may_be_old else Gone()
         status, message = kind_of(task.step.address).status(live.raw)
-        if may_be_old and status is Status.READY and wait.is_old(live):
+        if may_be_old and status in (Status.READY, Status.FAILED) and wait.is_old(live):
             return None
         if not wait.for_gone and status is not Status.WAITING:
             return Settled(live, status, message)
@@ -184,7 +184,8 @@ def execute(
     clock: Clock | None = None,
     recorder: Recorder | None = None,
 ) -> tuple[Outcome, ...]:
-    """Carry out every step that has calls; the outcomes stand in the plan's order.
+    """Carry out every step that has calls, and wait for those whose update runs already; the outcomes stand
+    in the plan's order.
 
     ``client`` has the methods that the calls name. ``resources``: the desired resources by address.
     ``replan``: the step that would be left for a live side, for settling what is in doubt. ``stop``:
@@ -202,13 +203,14 @@ def execute(
         clock or SystemClock(),
         recorder,
     )
-    acting = {step.address: step for step in plan.steps if step.calls}
+    waits = loop.options.wait
+    acting = {step.address: step for step in plan.steps if step.calls or (step.is_busy and waits)}
     order: TopologicalSorter[Address] = TopologicalSorter(
         {a: [d for d in step.depends_on if d in acting] for a, step in acting.items()}
     )
     order.prepare()
     outcomes: dict[Address, Outcome] = {
-        step.address: Outcome(step, StepStatus.UNCHANGED) for step in plan.steps if not step.calls
+        step.address: Outcome(step, StepStatus.UNCHANGED) for step in plan.steps if step.address not in acting
     }
     with ThreadPoolExecutor(loop.options.parallelism, "apply") as pool:
         while order.is_active():

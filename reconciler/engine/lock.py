@@ -1,8 +1,9 @@
-"""Keeps two runs of this machine apart: one lock file for each target and stack.
+"""Keeps two runs of this user and machine apart: one lock file for each place that is written, and stack.
 
 The lock is the operating system's own (flock), so it ends with the process that holds it, however that
-process ends. Beside it stands who holds it, for whoever finds it taken. Against writers elsewhere the read
-before each write guards.
+process ends. Beside it stands who holds it, for whoever finds it taken. Lock files stand in one folder of the
+user's, so that two clones of a project know of each other. Against writers elsewhere the read before each
+write guards.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import json
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reconciler.errors import RefusedError, UsageError
 
-__all__ = ["Holder", "LockedError", "locked"]
+__all__ = ["Holder", "LockedError", "locked", "user_folder"]
 
 
 class LockedError(RefusedError):
@@ -28,7 +30,7 @@ class LockedError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock. ``since``: RFC 3339, UTC. ``run``: the command, and its record in the journal."""
+    """Who holds a lock. ``since``: RFC 3339, UTC. ``command``: with its run in the journal and its folder."""
 
     pid: int
     machine: str
@@ -60,24 +62,34 @@ class Holder:
 @contextlib.contextmanager
 def locked(
     folder: Path,
-    target: str,
+    place: str,
     stack: str,
     holder: Holder,
     *,
     break_it: bool = False,
+    instead: Path | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[None]:
-    """Hold the lock of a target and stack. Raises LockedError at once when another run has it.
+    """Hold the lock of a place and stack. Raises LockedError at once when another run has it.
 
-    ``folder``: where lock files are; it is made. ``break_it``: take the lock from whoever has it. ``tell``
-    hears of a run that ended without giving it back, and of a lock that was broken.
+    ``folder``: where lock files are; it is made. ``instead``: where they are when that cannot be written,
+    which is told. ``break_it``: take the lock from whoever has it. ``tell`` hears of a run that ended without
+    giving it back, and of a lock that was broken. Raises UsageError when neither folder can be written.
     """
     import filelock
 
-    path = folder / _name(target, stack)
+    why = _unfit(folder)
+    if why and instead is not None:
+        tell(
+            f"warning: no lock can be kept in {folder}: {why}\n"
+            f"it is kept in {instead}: runs of other folders on the same target are not noticed"
+        )
+        folder, why = instead, _unfit(instead)
+    path = folder / _name(place, stack)
     about = path.with_suffix(".json")
+    if why:
+        raise UsageError(f"the lock cannot be taken: {why}", where=str(path), fix="make the folder writable")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if break_it:
             if left := _read(about):
                 tell(f"lock broken: it was held by {left}")
@@ -87,7 +99,7 @@ def locked(
         lock = filelock.FileLock(path, timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise _refusal(_read(about), target, stack, path) from None
+        raise _refusal(_read(about), place, stack, path) from None
     except OSError as error:
         raise UsageError(
             f"the lock cannot be taken: {error.strerror or error}",
@@ -110,10 +122,29 @@ def locked(
         lock.release()
 
 
-def _name(target: str, stack: str) -> str:
-    """A file name for any target and stack, readable where their text allows it."""
-    text = f"{target}\0{stack}"
-    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{target}-{stack}").strip("-")[:40]
+def user_folder() -> Path:
+    """Where this user's lock files are (``~/.local/state/reconciler/locks``, by XDG_STATE_HOME)."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("reconciler", appauthor=False)) / "locks"
+
+
+def _unfit(folder: Path) -> str:
+    """Why no lock can be kept in a folder, "" when it can; it is made."""
+    if not folder.is_absolute() and str(folder).startswith("~"):
+        return "there is no home"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+def _name(place: str, stack: str) -> str:
+    """A file name for any place and stack, readable where their text allows it."""
+    text = f"{place}\0{stack}"
+    words = re.sub(r"[^A-Za-z0-9]+", "-", f"{place}-{stack}").strip("-")[-40:]
     return f"{words}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}.lock"
 
 
@@ -127,8 +158,8 @@ def _read(about: Path) -> Holder | None:
         return None
 
 
-def _refusal(holder: Holder | None, target: str, stack: str, path: Path) -> LockedError:
-    of = f"stack {stack} on {target}" if stack else f"{target}"
+def _refusal(holder: Holder | None, place: str, stack: str, path: Path) -> LockedError:
+    of = f"stack {stack} on {place}" if stack else place
     who = str(holder) if holder else f"somebody, see {path}"
     gone = holder is not None and holder.is_gone
     return LockedError(

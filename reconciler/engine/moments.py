@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["age", "is_after", "of_stamp"]
+__all__ = ["age", "is_after", "now", "of_stamp"]
+
+
+def now() -> str:
+    """This moment, with milliseconds: what is over must come before what it led to."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def age(moment: str, now: str) -> float | None:

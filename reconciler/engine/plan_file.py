@@ -194,6 +194,8 @@ def read_plan_file(content: Any, *, where: str) -> PlanFile:
                 change["before"], change["after"]
             for call in _list(step["calls"]):
                 call["body"], *(_text(call[name]) for name in ("client_method", "method", "path"))
+        for violation in _list(plan.get("policies", [])):
+            _mapping(violation)
         manifests = content["manifests"]
         desired = {
             str(Address.parse(address)): {**_mapping(meant), "spec": _mapping(meant["spec"])}

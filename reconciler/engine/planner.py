@@ -24,6 +24,7 @@ from reconciler.values import (
     Resource,
     Skipped,
     Snapshot,
+    Status,
     Step,
 )
 
@@ -153,6 +154,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
         protected=resource.lifecycle.prevent_destroy or of.is_protected(live),
         refusal=refusal if writes else "",
         is_foreign=is_foreign,
+        is_busy=not writes and not is_foreign and of.status(live.raw)[0] is Status.WAITING,
     )
 
 

@@ -2,34 +2,34 @@
 
 What was changed is put back as it was, section by section; what was created is deleted; what was deleted is
 created again. The plan is then made as any other, against what is live now: it shows what is left to undo,
-and what others changed meanwhile. Three things cannot come back, and are said: a value that was never
-readable, an old value of which only a digest was kept, and a deleted endpoint's id with its metrics.
+and what others changed meanwhile. What cannot come back is said: a value that was never readable, an old
+value of which only a digest was kept, a deleted endpoint's id with its metrics, what names something that is
+gone. What a target tells in a shape of its own is put back as far as that tells it (:mod:`.redeploying`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.engine.filling import Filler, main_spellings, missing
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import RecordedCall, RecordedRun
+from reconciler.engine.redeploying import deployment_spec, file_spec, standing
 from reconciler.engine.snapshot import snapshot_from_json
 from reconciler.errors import UsageError
 from reconciler.kinds import kind_of, marks
+from reconciler.kinds.file_parts import DIALECT
 from reconciler.schema import Field
-from reconciler.shape import item_key
 from reconciler.values import (
     Action,
     Address,
     FieldPath,
-    ItemKey,
     Lifecycle,
     Live,
-    Masked,
     Reason,
     Resource,
-    Secret,
     Snapshot,
     Source,
     Step,
@@ -38,6 +38,12 @@ from reconciler.values import (
 __all__ = ["Undo", "moved_back", "skeletons", "undo"]
 
 _UNREADABLE = (Reason.WRITE_ONLY, Reason.NOT_ECHOED)
+_STAYS = {
+    "owner": "it stays this stack's",
+    "name": "its new name stays: moved_from in its manifest renames it back",
+}
+# By what a resource that has no name is found, beside what its schema requires.
+_KNOWN_BY = {"GatewayBudget": ("target_value",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ class Undo:
 @dataclass(frozen=True, slots=True)
 class _Acted:
     """What a run did to one resource. ``sections``: those that its calls changed, "" for all of it. ``ids``:
-    those that it created. ``resent``: write-only values that it replaced, as paths."""
+    those that it created. ``resent``: write-only values that it replaced, as paths. ``changed``: all of
+    them."""
 
     address: Address
     action: Action
@@ -69,28 +76,33 @@ class _Acted:
     sections: tuple[str, ...]
     ids: tuple[str, ...]
     resent: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 def skeletons(run: RecordedRun, manifests: Mapping[Address, Resource]) -> tuple[Resource, ...]:
     """The resources that a run touched, fit for reading the live side: with permissions where it was, and
     with what their manifests say where a name is not enough."""
-    before = _before(run)
+    before, after = _before(run), _after(run)
     found = []
     for acted in _acted(run):
-        live = before.resources.get(acted.address)
+        address = acted.address
+        live = before.resources.get(address) or after.get(address)
         grants = "permissions" in acted.sections or (live is not None and live.permissions is not None)
         spec: dict[str, Any] = {"permissions": []} if grants else {}
-        spec |= _found_by(manifests.get(acted.address))
-        found.append(Resource(acted.address, spec, Source(run.run, 1)))
+        if address.dialect == DIALECT:
+            spec = {"models": [], **(kind_of(address).normalise(live) if live else {})}
+        elif address.kind.startswith("Gateway"):
+            spec = {**_found_by(manifests.get(address)), **(kind_of(address).normalise(live) if live else {})}
+        elif address.kind != "Endpoint":
+            spec |= _found_by(manifests.get(address))
+        found.append(Resource(address, spec, Source(run.run, 1)))
     return tuple(found)
 
 
 def _found_by(manifest: Resource | None) -> dict[str, Any]:
     """What a target other than Databricks finds a resource by: where a deployment is, what a nameless budget
-    is for. An endpoint's name is enough."""
-    if manifest is None or manifest.address.kind == "Endpoint":
-        return {}
-    return dict(manifest.spec)
+    is for."""
+    return dict(manifest.spec) if manifest is not None else {}
 
 
 def undo(
@@ -131,7 +143,8 @@ def undo(
             (*undone.deleted, *found.deleted),
             (*undone.notes, *notes),
         )
-    return undone
+    restored, notes = standing(undone.restored, undone.deleted, live)
+    return replace(undone, restored=restored, notes=(*undone.notes, *notes))
 
 
 def moved_back(run: RecordedRun, away: Sequence[Step], back: Sequence[Step]) -> tuple[Step, ...]:
@@ -181,14 +194,22 @@ def _acted_on(run: RecordedRun) -> list[_Acted]:
         step = steps.get(str(address))
         if step is None:
             continue
+        action = Action(step["action"])
+        sections = dict.fromkeys(section for call in made for section in (call.section, *call.also))
+        changed = [FieldPath.parse(str(change["path"])) for change in step["changes"]]
+        if "" in sections and action not in (Action.CREATE, Action.DELETE, Action.REPLACE):
+            sections |= {str(path[0]): None for path in changed}
+        if made[0].client_method == "write_config":
+            address = replace(address, dialect=DIALECT)
         found.append(
             _Acted(
                 address,
-                Action(step["action"]),
+                action,
                 bool(step["protected"]),
-                tuple(dict.fromkeys(section for call in made for section in (call.section, *call.also))),
+                tuple(sections),
                 tuple(call.id for call in made if call.id and call.client_method.startswith("create_")),
                 tuple(change["path"] for change in step["changes"] if change["why"] in _UNREADABLE),
+                tuple(map(str, changed)),
             )
         )
     return found
@@ -212,23 +233,54 @@ class _Undoing:
             return self._uncreate()
         if self.before is None:
             return Undo(notes=(f"{address} cannot be undone: the record does not say what it was",))
-        if kind_of(address).name != "Endpoint" or address.dialect:
+        if action is Action.DELETE and self.now is not None:
+            return Undo(notes=(f"{address} exists again, and is left alone",))
+        if self.now is None and action not in (Action.DELETE, Action.REPLACE):
+            return Undo(notes=(f"{address} was deleted since, and is left alone",))
+        if address.dialect == DIALECT:
+            return self._rewritten()
+        if address.kind == "Deployment":
+            return self._redeployed()
+        if address.dialect:
             return Undo(
                 notes=(f"{address} cannot be undone: what its target tells is not what can be written",)
             )
-        if action is Action.DELETE and self.now is not None:
-            return Undo(notes=(f"{address} exists again, and is left alone",))
         if action in (Action.DELETE, Action.REPLACE):
-            self.notes.append(
-                f"{address} was deleted by that run: its id, its metrics and its logs do not come back"
-            )
-            if self.before.permissions is None:
-                self.notes.append(f"{address}: its permissions are not on record, and do not come back")
+            self._told_as_deleted()
             present = kind_of(address).normalise(self.now) if self.now is not None else {}
             return self._restored(tuple({**self._shape(), **present, **marks.SECTIONS}))
-        if self.now is None:
-            return Undo(notes=(f"{address} was deleted since, and is left alone",))
+        for name, told in _STAYS.items():
+            if name in self.acted.sections and address.kind != "Endpoint":
+                self.notes.append(f"{address}: {told}")
         return self._restored(self.acted.sections)
+
+    def _told_as_deleted(self) -> None:
+        address = self.acted.address
+        what = "its id, its metrics and its logs do not" if address.kind == "Endpoint" else "its id does not"
+        self.notes.append(f"{address} was deleted by that run: {what} come back")
+        if address.kind == "Endpoint" and self.before is not None and self.before.permissions is None:
+            self.notes.append(f"{address}: its permissions are not on record, and do not come back")
+
+    def _rewritten(self) -> Undo:
+        """An endpoint of a gateway's file: whole, as the file is written whole."""
+        spec, why = file_spec(self._shape())
+        if why:
+            return Undo(notes=(f"{self.acted.address} cannot be undone: {why}",))
+        return Undo(restored=(self._resource(spec, Lifecycle(self.acted.is_protected)),))
+
+    def _redeployed(self) -> Undo:
+        """A plugin's deployment, as far as its target tells what it was."""
+        address, wanted = self.acted.address, self.manifest.spec if self.manifest else {}
+        if self.acted.action is Action.DELETE:
+            self._told_as_deleted()
+        changed = None if self.acted.action is Action.DELETE else self.acted.changed
+        now = kind_of(address).normalise(self.now) if self.now is not None else {}
+        spec, lost = deployment_spec(self._shape(), now, wanted, changed)
+        notes = (*self.notes, *(f"{address}: {note}" for note in lost))
+        if spec is None:
+            return Undo(notes=notes)
+        kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
+        return Undo((self._resource(spec, Lifecycle(self.acted.is_protected or kept)),), (), notes)
 
     def _uncreate(self) -> Undo:
         address = self.acted.address
@@ -241,6 +293,8 @@ class _Undoing:
             return Undo(notes=(f"{address} is another one than that run created, and is left alone",))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
         spec = _found_by(self.manifest)
+        if address.dialect == DIALECT:
+            spec = dict(kind_of(address).normalise(self.now))
         return Undo(deleted=(self._resource(spec, Lifecycle(self.acted.is_protected or kept)),))
 
     def _restored(self, sections: Sequence[str]) -> Undo:
@@ -251,24 +305,27 @@ class _Undoing:
         fields, shape = kind_of(address).fields, self._shape()
         now = kind_of(address).normalise(self.now) if self.now is not None else {}
         wanted: Mapping[str, Any] = self.manifest.spec if self.manifest is not None else {}
-        wanted = _main_spellings(fields, wanted)
+        wanted = main_spellings(fields, wanted)
         spec: dict[str, Any] = {}
         for name in sections:
             known = fields.properties.get(name)
             if known is None or known.computed:
                 continue
+            if known.sealed and self.now is not None:
+                self.notes.append(f"{address}: the old value of {name} was never readable: it is lost")
+                continue
             if shape.get(name) is None and known.clear == "never" and action is Action.UPDATE:
                 self.notes.append(f"{address}: {name} cannot be taken away again: the API has no call for it")
                 continue
-            filler = _Filler()
+            filler = Filler()
             value = filler.filled(known, shape.get(name), now.get(name), wanted.get(name), FieldPath((name,)))
             self.notes += [
                 f"{address}: the old value of {path} is not on record: {how}" for path, how in filler.lost
             ]
-            missing = list(_missing(known, value, FieldPath((name,))))
-            if missing:
+            lacking = list(missing(known, value, FieldPath((name,))))
+            if lacking:
                 self.notes.append(
-                    f"{address}: {name} cannot be undone: no answer shows {', '.join(missing)}, "
+                    f"{address}: {name} cannot be undone: no answer shows {', '.join(lacking)}, "
                     "and no manifest at hand names it"
                 )
                 if self.now is None:
@@ -277,15 +334,42 @@ class _Undoing:
             spec[name] = value
         tags = self._carried()
         # What the run did to them is undone; what it left as it was stays as it is now.
-        carried = {tag: tags.get(tag) for name, tag in marks.SECTIONS.items() if name in sections}
+        bears = marks.SECTIONS if address.kind == "Endpoint" else {}
+        carried = {tag: tags.get(tag) for name, tag in bears.items() if name in sections}
         if isinstance(spec.get("tags"), Mapping):
             spec["tags"] = marks.without_marks(spec["tags"])
         if not (spec or carried):
             return Undo(notes=tuple(self.notes))
+        if address.kind != "Endpoint" and (lacking := self._complete(spec, fields, shape, now, wanted)):
+            self.notes.append(
+                f"{address} cannot come back: no answer shows {', '.join(lacking)}, and no manifest names it"
+            )
+            return Undo(notes=tuple(self.notes))
         kept = self.manifest.lifecycle.prevent_destroy if self.manifest else False
         resource = self._resource(spec, Lifecycle(self.acted.is_protected or kept))
-        resource = replace(resource, marks=carried)
+        resource = replace(resource, marks=carried) if bears else resource
         return Undo(restored=(resource,), notes=tuple(self.notes))
+
+    def _complete(
+        self,
+        spec: dict[str, Any],
+        fields: Field,
+        shape: Mapping[str, Any],
+        now: Mapping[str, Any],
+        wanted: Mapping[str, Any],
+    ) -> list[str]:
+        """Put what every manifest of this kind has beside what is restored; gives what is not to be had."""
+        lacking = []
+        for name in (*fields.limits.get("required", ()), *_KNOWN_BY.get(self.acted.address.kind, ())):
+            if spec.get(name) is not None or (fields.properties[name].sealed and self.now is not None):
+                continue
+            value = now.get(name) if self.now is not None else shape.get(name)
+            value = wanted.get(name) if value is None and self.now is None else value
+            if value is not None:
+                spec[name] = value
+            elif name in fields.limits.get("required", ()):
+                lacking.append(name)
+        return lacking
 
     def _carried(self) -> Mapping[str, Any]:
         """The tags that were there, ours among them."""
@@ -299,112 +383,3 @@ class _Undoing:
 
     def _resource(self, spec: Mapping[str, Any], lifecycle: Lifecycle) -> Resource:
         return Resource(self.acted.address, spec, self.source, lifecycle=lifecycle, allow_unknown_fields=True)
-
-
-def _main_spellings(fields: Field, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    from reconciler.shape import canonical
-
-    shape: Mapping[str, Any] = canonical(fields, dict(spec))
-    return shape
-
-
-@dataclass(slots=True)
-class _Filler:
-    """Puts values back where a record holds digests, and where no answer holds any."""
-
-    lost: list[tuple[str, str]] = field(default_factory=list)
-
-    def filled(self, known: Field | None, value: Any, now: Any, wanted: Any, path: FieldPath) -> Any:
-        """``value`` of the record, ready to be sent; ``now``: the live value, ``wanted``: the manifest's."""
-        if isinstance(value, Masked):
-            return self._unmasked(value, now, wanted, path)
-        if isinstance(value, Mapping):
-            return self._object(known, value, now, wanted, path)
-        if isinstance(value, list) and known is not None and known.items is not None:
-            theirs, ours = _keyed(known, now), _keyed(known, wanted)
-            result = []
-            for at, item in enumerate(value):
-                key = item_key(known, item)[0] if known.is_keyed and isinstance(item, Mapping) else str(at)
-                where = path / (ItemKey(key) if known.is_keyed else at)
-                result.append(self.filled(known.items, item, theirs.get(key), ours.get(key), where))
-            return result
-        return value
-
-    def _object(
-        self, known: Field | None, value: Mapping[str, Any], now: Any, wanted: Any, path: FieldPath
-    ) -> dict[str, Any]:
-        theirs, ours = (side if isinstance(side, Mapping) else {} for side in (now, wanted))
-        result: dict[str, Any] = {}
-        for name, item in value.items():
-            child = known.at(name) if known is not None else None
-            # What is empty was absent; a field that no schema knows may not be writable at all.
-            if item is None or (known is not None and known.properties and child is None):
-                continue
-            needed = known is not None and name in known.limits.get("required", ())
-            # What the backend fills in when it is left out is left out: not sent, and the same after.
-            if child is not None and (child.computed or (item == child.default and not needed)):
-                continue
-            filled = self.filled(child, item, theirs.get(name), ours.get(name), path / name)
-            if filled is not None:
-                result[name] = filled
-        for name, child in known.properties.items() if known is not None else ():
-            secret = ours.get(name)
-            if name in result or not isinstance(secret, Secret) or not (child.write_only or child.secret):
-                continue
-            if not any(value.get(other) for other in (child.twin, *child.conflicts_with) if other):
-                result[name] = secret
-        return _without_clashes(known, result, ours)
-
-    def _unmasked(self, value: Masked, now: Any, wanted: Any, path: FieldPath) -> Any:
-        for candidate in (now, wanted):
-            text = candidate.reveal() if isinstance(candidate, Secret) else candidate
-            if isinstance(text, str) and value.matches(text):
-                return candidate if isinstance(candidate, Secret) else Secret(text)
-        if isinstance(now, str):
-            self.lost.append((str(path), "it stays as it is"))
-            return Secret(now)
-        if isinstance(wanted, (Secret, str)):
-            self.lost.append((str(path), "the manifest's is sent"))
-            return wanted
-        self.lost.append((str(path), "it stays absent"))
-        return None
-
-
-def _without_clashes(known: Field | None, value: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers tell one thing in two ways that may not be sent together. What the manifest writes stays; else
-    the one that stands for several: a size is only told where the numbers are that size's own."""
-    if known is None:
-        return value
-    for name in list(value):
-        child = known.properties.get(name)
-        rivals = [one for one in child.conflicts_with if value.get(one) is not None] if child else []
-        if value.get(name) is None or len(rivals) < 2:
-            continue
-        numbers = [one for one in rivals if wanted.get(one) is not None]
-        out = [name] if numbers and wanted.get(name) is None else rivals
-        value = {key: item for key, item in value.items() if key not in out}
-    return value
-
-
-def _keyed(known: Field, items: Any) -> dict[str, Any]:
-    if not isinstance(items, list):
-        return {}
-    if not known.is_keyed:
-        return {str(at): item for at, item in enumerate(items)}
-    return {item_key(known, item)[0]: item for item in items if isinstance(item, Mapping)}
-
-
-def _missing(known: Field, value: Any, path: FieldPath) -> Iterator[str]:
-    """Secrets that an object needs and does not have: sent without them, it would be refused."""
-    if isinstance(value, list) and known.items is not None:
-        for at, item in enumerate(value):
-            key = item_key(known, item)[0] if known.is_keyed and isinstance(item, Mapping) else ""
-            yield from _missing(known.items, item, path / (ItemKey(key) if key else at))
-    elif isinstance(value, Mapping):
-        for group in (*known.exactly_one, *known.at_least_one):
-            secret = [n for n in group if (c := known.properties.get(n)) and (c.secret or c.write_only)]
-            if secret and not any(value.get(name) is not None for name in group):
-                yield str(path / secret[0])
-        for name, item in value.items():
-            if (child := known.at(name)) is not None:
-                yield from _missing(child, item, path / name)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.engine.verdicts import denied
 from reconciler.errors import ManifestError, Problem, ProtectedError, RefusedError, UsageError
 from reconciler.kinds.deployment import owner_of
 from reconciler.kinds.marks import SECTIONS
@@ -96,7 +97,7 @@ def refusals(plan: Plan, limits: Limits = UNLIMITED) -> RefusedError | None:
             why="lifecycle.prevent_destroy forbids it",
             fix="undo what forces it, or take prevent_destroy out of the manifest in a commit of its own",
         )
-    return _foreign(plan) or over_limits(plan, limits)
+    return _foreign(plan) or denied(plan) or over_limits(plan, limits)
 
 
 def _foreign(plan: Plan) -> RefusedError | None:

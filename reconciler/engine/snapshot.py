@@ -20,7 +20,9 @@ from reconciler.values import Address, Live, Masked, Resource, Secret, Snapshot
 
 __all__ = [
     "Prune",
+    "beyond_declared",
     "masked_spec",
+    "owners_of",
     "read_snapshot",
     "snapshot_from_json",
     "snapshot_to_json",
@@ -90,8 +92,8 @@ def read_snapshot(
             return read_unlisted(client, resource, counts[resource.address.kind])
         return read_live(client, resource, summary)
 
-    owners = _owners(summaries)
-    more = _undeclared(desired, summaries, owners, prune)
+    owners = owners_of(summaries)
+    more = beyond_declared(desired, summaries, owners, prune)
 
     def take(results: Iterable[Live | None]) -> None:
         for resource, live in zip((*desired, *more), results, strict=True):
@@ -114,7 +116,7 @@ def read_snapshot(
     )
 
 
-def _owners(summaries: Mapping[Address, Mapping[str, Any]]) -> dict[Address, str]:
+def owners_of(summaries: Mapping[Address, Mapping[str, Any]]) -> dict[Address, str]:
     """Whose each of them is, as far as the list tells: endpoints carry their tags there."""
     return {
         address: owner
@@ -123,7 +125,7 @@ def _owners(summaries: Mapping[Address, Mapping[str, Any]]) -> dict[Address, str
     }
 
 
-def _undeclared(
+def beyond_declared(
     desired: Sequence[Resource],
     summaries: Mapping[Address, Mapping[str, Any]],
     owners: Mapping[Address, str],

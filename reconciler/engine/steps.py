@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.engine.ground import moved_fields
 from reconciler.engine.journal import Recorder
 from reconciler.engine.links import in_use, with_ids
+from reconciler.engine.waiting import is_before
 from reconciler.errors import (
     AlreadyExists,
     AnswerLost,
@@ -53,9 +54,9 @@ _GONE = "it was deleted, or made anew, since it was read"
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Yielded by a step: resume me with :class:`Settled` once the endpoint is ready or failed, or with
-    :class:`Gone`. ``for_gone``: it is the going that is awaited. ``is_old``: a ready endpoint may be what was
-    before the call; it is believed only when it stays so (``executor.LAG``). ``look``: reads what is waited
-    for, where that is another resource."""
+    :class:`Gone`. ``for_gone``: it is the going that is awaited. ``is_old``: a ready or failed endpoint may
+    be what was before the call; it is believed only when it stays so (``executor.LAG``). ``look``: reads what
+    is waited for, where that is another resource."""
 
     for_gone: bool = False
     look: Callable[[], Live | None] | None = None
@@ -135,6 +136,8 @@ class StepRun:
                 yield from self._carry_out()
                 yield from self._wait_for_others()
                 status = StepStatus.DONE if self.waits or self._settled else StepStatus.NOT_WAITED
+            elif self.step.is_busy:
+                yield from self._wait_for_theirs()
         except _Ended as ended:
             status, error = ended.status, ended.error
         except ReconcilerError as problem:
@@ -401,7 +404,12 @@ class StepRun:
             self._settled = False
             return
 
+        seen = self._seen
+        is_change = call is not None and not call.creates
+
         def is_old(live: Live) -> bool:
+            if kind_of(self.step.address).status(live.raw)[0] is Status.FAILED:
+                return seen is not None and is_before(live.raw, seen.raw, is_ours=is_change)
             if call is None or not call.section:
                 return False
             return any(_covers(call, change) for change in self.replan(live).changes)
@@ -425,6 +433,14 @@ class StepRun:
         busy = self._seen is not None and self._is_waiting(self._seen)
         if self.waits and busy and self.step.action is not Action.DELETE:
             yield from self._wait_until_live(None)
+
+    def _wait_for_theirs(self) -> Generator[Wait, Result, None]:
+        """Nothing is to be written, and an update is on its way: it is awaited, for done means live."""
+        if self.stopping():
+            raise _Ended(StepStatus.NOT_WAITED, "stopped before it was awaited")
+        self.tell("waiting", "an update is in progress")
+        self._seen = self.read()
+        yield from self._wait_until_live(None)
 
     def _unmoved(self, live: Live) -> None:
         """What is still to be written is as the plan saw it: the wait may have been long."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["Clock", "Patience", "SystemClock"]
+__all__ = ["Clock", "Patience", "SystemClock", "is_before"]
 
 T = TypeVar("T")
 
@@ -67,3 +68,24 @@ class Patience:
     def is_over(self, now: float) -> bool:
         """The limit has passed."""
         return now - self.since >= self.limit
+
+
+def is_before(read: Mapping[str, Any], seen: Mapping[str, Any], *, is_ours: bool) -> bool:
+    """A failure that a read tells is that of an earlier update: the read lags behind what was ``seen``.
+
+    ``is_ours``: a call of ours was taken up after that, so that what is as it was then does not know of it.
+    Every update moves ``last_updated_timestamp`` (https://docs.databricks.com/api/workspace/servingendpoints/get);
+    another endpoint of the same name, that was there before, has another id.
+    """
+    if seen.get("id") and read.get("id") and seen["id"] != read["id"]:
+        return True
+    then, now = seen.get("last_updated_timestamp"), read.get("last_updated_timestamp")
+    if not (isinstance(then, int) and isinstance(now, int)):
+        return is_ours and read.get("state") == seen.get("state") and _versions(read) == _versions(seen)
+    return now < then or (is_ours and now == then and _versions(read) == _versions(seen))
+
+
+def _versions(raw: Mapping[str, Any]) -> list[Any]:
+    """What tells one rollout of an endpoint from another."""
+    blocks = (raw.get("config") or {}, raw.get("pending_config") or {})
+    return [block.get(name) for block in blocks for name in ("config_version", "start_time")]

@@ -156,6 +156,9 @@ def _update(resource: Resource, live: Live, changes: Sequence[FieldChange]) -> C
         # An empty map means "no change" to the server; one that is blank once it is read clears it.
         body["auth_config"] = resource.spec.get("auth_config") or {"api_base": ""}
     # A seal says "this value was sent": it stays only where that is so.
-    is_known = is_sent or sealed(resource, live).verdict == "same"
-    body["updated_by"] = mark(resource.stack, resource.seal if is_known else "")
+    if "secret_value" in resource.spec:
+        seal = resource.seal if is_sent or sealed(resource, live).verdict == "same" else ""
+    else:
+        seal = stamped_by(live.raw.get("last_updated_by"))[1]
+    body["updated_by"] = mark(resource.stack, seal)
     return call("update_gateway_secret", "POST", "secrets/update", body)

@@ -26,7 +26,7 @@ __all__ = ["PROJECT_FILE", "Project", "config_path_of", "find_project", "load_pr
 
 _SCHEMA: Final = "project"
 # What these hold is resolved where it is used: not every run has what another environment refers to.
-_RESOLVED_LATER: Final = ("variables", "environments")
+_RESOLVED_LATER: Final = ("variables", "environments", "policies", "freeze", "probes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,7 @@ _IS: Final = {
 }
 _LABEL: Final = 9
 _NAMED: Final = 3
-_MOVES: Final = (
-    "moves with the configuration and telemetry, not with tags, the AI gateway, notifications or permissions"
-)
+_MOVES: Final = "tells of configuration and telemetry"
 
 
 def headline(drift: Drift) -> str:
@@ -111,18 +109,22 @@ def _told_since(since: Since, verbose: bool = False) -> list[tuple[str, str]]:
         told.append(
             ("since", f"created anew at {since.created_at}: another one than this machine saw before")
         )
-    clean = f"after {since.clean_at} ({since.clean_by} left it as declared)"
-    if since.clean_by.startswith("a check"):
-        clean = f"after {since.clean_at} (a check found it as declared)"
-    if since.clean_at and since.seen_at:
-        told.append(("since", f"{clean}, first seen {since.seen_at}"))
-    elif since.seen_at:
-        told.append(("since", f"first seen {since.seen_at}; before that this machine knows nothing of it"))
+    seen, clean = _second(since.seen_at), _second(since.clean_at)
+    found = "a check found" if since.clean_by == "a check" else f"{since.clean_by} left"
+    if clean and seen:
+        told.append(("since", f"after {clean} ({found} it as declared), first seen {seen}"))
+    elif seen:
+        told.append(("since", f"first seen {seen}; before that this machine knows nothing of it"))
     if since.updated_at:
         told.append(("server", f"last updated {since.updated_at} ({_MOVES})"))
     if verbose and since.fields:
-        told += [("seen", f"{path} {at}") for path, at in since.fields.items() if path]
+        told += [("seen", f"{path} {_second(at)}") for path, at in since.fields.items() if path]
     return told
+
+
+def _second(moment: str) -> str:
+    """A moment for people: nobody reads milliseconds."""
+    return f"{moment[:19]}Z" if moment else ""
 
 
 def _closing(drift: Drift, pen: Pen, verbose: bool) -> list[str]:
@@ -176,9 +178,9 @@ def _addresses(addresses: Iterable[Address]) -> str:
 
 
 def _unseen(one: Unseen) -> str:
-    who = _addresses(one.addresses)
+    who, since = _addresses(one.addresses), _second(one.since)
     return (
-        f"Not looked at in this mode: {one.section} of {who}, taken as read at {one.since} or later; "
+        f"Not looked at in this mode: {one.section} of {who}, taken as read at {since} or later; "
         "--refresh full looks at it."
     )
 

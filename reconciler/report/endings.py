@@ -22,6 +22,7 @@ from reconciler.report.page import (
     traffic_of,
 )
 from reconciler.report.pen import count, duration
+from reconciler.report.policies import violation_items
 from reconciler.report.words import SIGNS, as_declared, ending, endings
 from reconciler.values import Action, Outcome, Plan, StepStatus
 
@@ -47,7 +48,8 @@ def page_of_outcome(
     known: Redactor | None = None,
 ) -> Page:
     """The page of an apply. The arguments are those of :func:`reconciler.report.text.outcome_text`."""
-    items = [_ended_item(outcome, known) for outcome in outcomes]
+    items = violation_items(plan, known)
+    items += [_ended_item(outcome, known) for outcome in outcomes]
     left = [step for step in remaining.steps if step.changes] if remaining else []
     items += [_left_item(planned_item(step, known)) for step in left]
     everything = Ink(Redactor.of(*plan.steps, *(remaining.steps if remaining else ())), known)

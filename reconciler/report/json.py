@@ -50,6 +50,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "summary": {action.value: plan.count(action) for action in _COUNTED},
         "steps": [_step(step) for step in plan.steps],
         "notes": [everything.text(note) for note in plan.notes],
+        # Left out where no policy has anything to say.
+        **({"policies": _violations(plan, everything)} if plan.violations else {}),
+        **({"freezes": _freezes(plan, everything)} if plan.freezes else {}),
         "totals": {
             "compared": sum(step.compared for step in plan.steps),
             "skipped": {reason.value: skipped.count(reason) for reason in Reason if reason in skipped},
@@ -101,6 +104,40 @@ _UNSAFE = re.compile(
 
 def _escape(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]
+
+
+def _freezes(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": redactor.text(freeze.what),
+            "until": freeze.until,
+            "reason": redactor.text(freeze.reason),
+            "source": _place(freeze.source),
+            "stops": [str(address) for address in freeze.stops],
+        }
+        for freeze in plan.freezes
+    ]
+
+
+def _violations(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:
+    """The violations as ``schemas/plan.schema.json`` describes them."""
+    return [
+        {
+            "policy": violation.policy,
+            "level": violation.level.value,
+            "message": redactor.text(violation.message),
+            "address": str(violation.address) if violation.address else None,
+            "path": violation.path,
+            "source": _place(violation.source),
+            "next": redactor.text(violation.fix),
+            "declared": _place(violation.declared),
+            "digest": violation.digest,
+            "approved_by": redactor.text(violation.approved_by),
+            "approved_at": violation.approved_at,
+            "broken": violation.is_broken,
+        }
+        for violation in plan.violations
+    ]
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from reconciler.report.page import Item, Level, Page, Purpose
+from reconciler.report.policies import POLICY
 
 __all__ = ["junit"]
 
@@ -60,6 +61,8 @@ def _suite(page: Page) -> ElementTree.Element:
 def _case(item: Item, page: Page) -> ElementTree.Element:
     kind = item.kind or (item.file or "manifests")
     name = item.address if item.kind else item.title
+    if item.kind and item.what.startswith(POLICY):
+        name += f" {item.what}"
     if item.what == "left":
         name += " (read again)"
     case = ElementTree.Element(

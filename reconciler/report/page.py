@@ -16,7 +16,7 @@ from reconciler.report.changes import change_rows
 from reconciler.report.pen import Pen, count
 from reconciler.report.traffic import Share, Split, splits
 from reconciler.report.words import DESTROYS, REASONS, SIGNS, WILL, as_declared, totals_line
-from reconciler.values import Action, Call, Plan, Skipped, Source, Step
+from reconciler.values import Action, Call, Plan, PolicyLevel, Skipped, Source, Step
 
 __all__ = ["Change", "Item", "Level", "Page", "Purpose", "page_of_plan"]
 
@@ -129,8 +129,8 @@ class Page:
     counts: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
     converged: bool | None = None
+    unseen: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -165,7 +165,10 @@ class Ink:
 def page_of_plan(plan: Plan, *, purpose: Purpose = Purpose.PLAN, known: Redactor | None = None) -> Page:
     """The page of a plan, or of a drift check. ``known``: secrets of this run beyond those in the steps."""
     is_drift = purpose is Purpose.DRIFT
-    items = [planned_item(step, known, is_drift) for step in plan.steps]
+    from reconciler.report.policies import violation_items  # it is made of what stands here
+
+    items = violation_items(plan, known)
+    items += [planned_item(step, known, is_drift) for step in plan.steps]
     loud = [item for item in items if item.level is not Level.QUIET or item.told]
     quiet = [item for item in items if item.level is Level.QUIET and not item.told]
     still = [step for step in plan.steps if step.action is Action.NO_OP]
@@ -192,9 +195,14 @@ def _headline(plan: Plan, is_drift: bool) -> str:
     counts = Counter(step.action for step in plan.steps)
     refused = sum(1 for step in plan.steps if _is_refused(step))
     failed = sum(1 for step in plan.steps if step.failure)
+    denied = sum(1 for one in plan.violations if one.level is PolicyLevel.DENY)
+    asks = [one for one in plan.violations if one.level is PolicyLevel.REQUIRE_APPROVAL]
+    waits = sum(1 for one in asks if not one.approved_by)
     parts = [f"{counts[action]} to {action.value}" for action in _ACTING if counts[action]]
     parts += [f"{refused} refused"] if refused else []
     parts += [count(failed, "failed assertion")] if failed else []
+    parts += [f"{denied} denied by policy"] if denied else []
+    parts += [f"{waits} to approve"] if waits else []
     if not parts:
         return "No drift" if is_drift else "No changes"
     if is_drift:

@@ -19,8 +19,10 @@ def promotion_text(
     files: Mapping[str, str],
     missing: Sequence[str] = (),
     checked_at: str = "",
+    probes: Sequence[str] = (),
 ) -> str:
-    """``files``: address → the overlay that holds it. ``missing``: addresses that the destination has not."""
+    """``files``: address → the overlay that holds it. ``missing``: addresses that the destination has not.
+    ``probes``: names of those that the source answered."""
     travelling = [move for move in moves if move.travelling]
     if not travelling:
         lines = [f"Nothing to promote from {source} to {destination}."]
@@ -43,7 +45,9 @@ def promotion_text(
         ]
         lines += [f"- {address}: not declared for {destination}" for address in missing]
     if travelling:
-        lines += ["", f"{source} was converged and ready at {checked_at}. Nothing is applied yet: review"]
+        state = "converged, ready and answering" if probes else "converged and ready"
+        aside = f" (probes: {', '.join(probes)})" if probes else ""
+        lines += ["", f"{source} was {state}{aside} at {checked_at}. Nothing is applied yet: review"]
         lines += [f"`reconciler plan -e {destination}`, merge, then `reconciler apply -e {destination}`."]
     return "\n".join(_without_doubles(lines))
 
@@ -73,6 +77,7 @@ def promotion_json(
     missing: Sequence[str] = (),
     checked_at: str = "",
     is_written: bool = False,
+    probes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The same for machines. In each difference left is the destination, right the source."""
     return {
@@ -90,4 +95,5 @@ def promotion_json(
             for move in moves
         ],
         "not_declared": list(missing),
+        "probes": list(probes),
     }

@@ -13,12 +13,15 @@ from reconciler.values import (
     Call,
     FieldChange,
     FieldPath,
+    Freeze,
     Plan,
+    PolicyLevel,
     Reason,
     Secret,
     Skipped,
     Source,
     Step,
+    Violation,
 )
 
 __all__ = ["plan_from_json"]
@@ -47,6 +50,8 @@ def plan_from_json(document: Mapping[str, Any]) -> Plan:
             tuple(_step(step) for step in document["steps"]),
             str(document["stack"]),
             tuple(str(note) for note in document["notes"]),
+            tuple(_violation(one) for one in document.get("policies", ())),
+            tuple(_freeze(one) for one in document.get("freezes", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError("this is not a plan", why=f"it lacks or garbles {error}") from error
@@ -72,6 +77,28 @@ def _step(step: Mapping[str, Any]) -> Step:
         depends_on=tuple(Address.parse(str(address)) for address in step.get("depends_on", ())),
         is_undeclared=bool(step.get("undeclared", False)),
         moved_to=Address.parse(str(step["moved_to"])) if step.get("moved_to") else None,
+    )
+
+
+def _freeze(one: Mapping[str, Any]) -> Freeze:
+    stops = tuple(Address.parse(str(address)) for address in one["stops"])
+    return Freeze(str(one["what"]), str(one["until"]), str(one["reason"]), _place(one["source"]), stops)
+
+
+def _violation(one: Mapping[str, Any]) -> Violation:
+    return Violation(
+        str(one["policy"]),
+        PolicyLevel(one["level"]),
+        str(one["message"]),
+        Address.parse(str(one["address"])) if one["address"] is not None else None,
+        _place(one["source"]),
+        str(one["path"]),
+        str(one["next"]),
+        _place(one["declared"]),
+        str(one["digest"]),
+        str(one["approved_by"]),
+        str(one["approved_at"]),
+        bool(one["broken"]),
     )
 
 

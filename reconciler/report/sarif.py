@@ -14,6 +14,7 @@ from urllib.parse import quote
 from reconciler import __version__
 from reconciler.report.json import dumps
 from reconciler.report.page import Change, Item, Level, Page, Purpose
+from reconciler.report.policies import POLICY
 
 __all__ = ["sarif"]
 
@@ -27,6 +28,7 @@ _RULES: Final = {
     "replace": "Differs in a way that only a new one can mend",
     "delete": "Exists, and is to be deleted",
     "adopt": "Exists, is declared, and has no owner",
+    "freeze": "Must not be changed now",
     "no_op": "Is as declared, with a note",
     "refused": "Refused for safety",
     "failed": "Failed",
@@ -87,6 +89,8 @@ def _invocation(page: Page) -> dict[str, Any]:
 
 def _described(rule: str, page: Page) -> str:
     word = rule.partition("/")[2]
+    if rule.startswith(POLICY):
+        return f"Policy {word}"
     if page.purpose is Purpose.CHECK or word not in _RULES:
         return f"Manifests: {word.replace('-', ' ')}"
     return _RULES[word]
@@ -99,7 +103,8 @@ def _name(rule: str) -> str:
 
 def _results(item: Item, page: Page) -> Iterable[dict[str, Any]]:
     """One result for each change that has a place of its own, else one for the item."""
-    rule = f"{page.purpose}/{item.what}"
+    # A policy is one rule, whoever tells of it: a plan, an apply, a check.
+    rule = item.what if item.what.startswith(POLICY) else f"{page.purpose}/{item.what}"
     is_drift = page.purpose is Purpose.DRIFT
     if not item.placed or (item.fails and item.told and not is_drift):
         yield _result(rule, item, None)

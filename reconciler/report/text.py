@@ -10,6 +10,7 @@ from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.redact import Redactor, shown_body
 from reconciler.report.changes import COLOURS, change_lines
 from reconciler.report.pen import Pen, cells, count, duration
+from reconciler.report.policies import closing_lines, violation_lines
 from reconciler.report.words import (
     DESTROYS,
     REASONS,
@@ -52,7 +53,8 @@ def plan_text(
     quiet = [step for step in plan.steps if _is_quiet(step)]
     if verbose and quiet:
         paragraphs += [_quiet_step(step, pen) for step in quiet]
-    everything = Redactor.of(*plan.steps) if plan.notes else Redactor()
+    everything = Redactor.of(*plan.steps) if plan.notes or plan.violations or plan.freezes else Redactor()
+    paragraphs += violation_lines(plan, everything, pen)
     if plan.notes:
         paragraphs.append(
             [line for note in plan.notes for line in pen.paragraph("note: ", everything.text(note), 0)]
@@ -91,6 +93,7 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
         verb = "is" if len(refused) == 1 else "are"
         line = f"{count(len(refused), 'step')} {verb} refused by lifecycle.prevent_destroy: see above."
         lines += [pen.paint("red", part) for part in pen.paragraph("", line, 0)]
+    lines += closing_lines(plan, pen)
     if totals := totals_line(plan.steps, verbose):
         lines += [pen.paint("dim", line) for line in pen.paragraph("", totals, 0)]
     return lines
@@ -187,7 +190,7 @@ def outcome_text(
     ``remaining``: the plan that the second reading gave.
     """
     pen = Pen(colour, width, ascii_only)
-    told = [o for o in outcomes if o.status is not StepStatus.UNCHANGED or o.error]
+    told = [o for o in outcomes if o.status is not StepStatus.UNCHANGED or o.error or o.seconds]
     paragraphs = [_outcome(outcome, pen, verbose) for outcome in told]
     paragraphs.append(_outcome_closing(plan, outcomes, pen))
     paragraphs.append(_proof(converged, remaining, unverified, outcomes, pen))

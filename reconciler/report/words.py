@@ -115,7 +115,10 @@ def ending(outcome: Outcome) -> tuple[str, str, str]:
         case StepStatus.DONE:
             return "✓", "green", f"{did}{took}"
         case StepStatus.UNCHANGED:
-            return "✓", "green", "is as declared"
+            waited = f": the update that was running ended{took}" if took else ""
+            return "✓", "green", f"is as declared{waited}"
+        case StepStatus.NOT_WAITED if outcome.step.action is Action.NO_OP:
+            return "…", "yellow", "is as declared, and still on its way: not awaited"
         case StepStatus.NOT_WAITED:
             return "…", "yellow", f"is being {did}: not awaited"
         case StepStatus.REFUSED:

@@ -25,6 +25,7 @@ from reconciler.client.http import HttpSession
 from reconciler.emulator.adapter import EmulatorAdapter
 from reconciler.emulator.routes import route_of
 from reconciler.emulator.server import Running
+from reconciler.emulator.states import FAIL
 from reconciler.emulator.troubled import Troubled
 from reconciler.emulator.wire import Handler, Request, Response
 from reconciler.emulator.workspace import Workspace
@@ -46,7 +47,8 @@ _ALWAYS = 10**6
 class Call:
     """A column: a call of the client's path. ``where``: what a fault is put at, ``nth`` of them. ``before``:
     the spec that is live, None when nothing is; ``wanted``: what the manifest says, None to destroy it.
-    ``resend``: it cannot be read back, and is sent on request."""
+    ``resend``: it cannot be read back, and is sent on request. ``failed``: the update before it
+    failed."""
 
     name: str
     where: str
@@ -54,6 +56,7 @@ class Call:
     wanted: dict[str, Any] | None
     nth: int = 1
     resend: bool = False
+    failed: bool = False
 
     def selector(self, *, always: bool) -> str:
         """The fault's WHERE: the one call, or it and all that follow."""
@@ -80,6 +83,7 @@ CALLS = (
     Call("create", "POST create", None, _ONE),
     Call("create pt", "POST create-pt", None, {"config": _PT}),
     Call("config", "PUT config", _ONE, {**_ONE, "config": custom("2")}),
+    Call("config (the last failed)", "PUT config", _ONE, {**_ONE, "config": custom("2")}, failed=True),
     Call("config pt", "PUT config-pt", {"config": _PT}, {"config": _MORE_PT}),
     Call("tags", "PATCH tags", _ONE, _TAGGED),
     Call(
@@ -209,6 +213,10 @@ class _World:
         self._run(self.by_hand, endpoint("foreign", **_ONE))
         if call.before is not None:
             self._run(self.by_hand, endpoint("chat", **call.before))
+        if call.failed:
+            self.by_hand.update_endpoint_config("chat", custom("1", f"main.ml.{FAIL}"))
+            self.clock.time += 20
+            assert self.by_hand.get_endpoint("chat")["state"]["config_update"] == "UPDATE_FAILED"
         self.foreign = self.by_hand.get_endpoint("foreign")
         self.acted = _Acted(self.workspace)
         self.troubled = Troubled(self.workspace, [f"{fault}@{_where(call, fault, always)}"], inner=self.acted)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -50,10 +51,12 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
     shutil.copytree(scenario, folder, ignore=shutil.ignore_patterns("script", "output.txt", "requests.txt"))
     shutil.copytree(_HERE.parent.parent / "examples", folder / "examples")
     script = (scenario / "script").read_text(encoding="utf-8")
-    with running(provisioning=0.05) as server:
+    # A minute late, so that nothing is too young for a check of drift to be taken for read.
+    with running(provisioning=0.05, clock=lambda: time.time() - 60) as server:
         environment = {
             "PATH": f"{_HERE / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": "/home/nobody",
+            "XDG_STATE_HOME": str(tmp_path / "state"),
             "DATABRICKS_HOST": server.url,
             "DATABRICKS_TOKEN": "token",
             "PYTHONUTF8": "1",

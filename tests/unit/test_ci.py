@@ -178,6 +178,31 @@ def test_the_action_fails_on_changes_when_asked_and_not_without_any(project: Pat
     assert runner.outputs["plan"]["changes"] == "false"
 
 
+def test_the_action_checks_for_drift(project: Path, tmp_path: Path) -> None:
+    command = [_BIN / "reconciler", "apply", "--auto-approve"]
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    asked = {"command": "drift", "fail_on_changes": "true", "arguments": "--refresh\nfast\n"}
+    runner = Runner(tmp_path / "one", project, **asked)
+    assert runner.run() == 0, runner.log
+    assert runner.outputs["plan"]["changes"] == "false"
+    manifest = project / "manifests" / "chat.yaml"
+    manifest.write_text(_MANIFEST.replace("team: support", "team: other"))
+    runner = Runner(tmp_path / "two", project, **asked)
+    assert runner.run() == 2
+    assert runner.outputs["plan"]["changes"] == "true"
+    reports = Path(runner.outputs["plan"]["reports"])
+    assert sorted(path.name for path in reports.iterdir()) == [
+        "drift.html",
+        "drift.json",
+        "drift.md",
+        "drift.sarif",
+        "drift.xml",
+    ]
+    assert "::warning file=manifests/chat.yaml,line=13," in runner.log
+    assert etree.parse(reports / "drift.xml").getroot().get("failures") == "1"
+    assert Runner(tmp_path / "three", project, command="apply").run() == 1
+
+
 def test_the_action_takes_paths_targets_and_arguments_line_by_line(project: Path, tmp_path: Path) -> None:
     (project / "one more.yaml").write_text(_MANIFEST.replace("chat", "more"))
     (project / "$(touch evil).yaml").write_text(_MANIFEST.replace("chat", "evil"))
@@ -399,7 +424,9 @@ def test_the_catalogue_knows_every_kind_by_its_files() -> None:
     content = catalog()
     assert content["version"] == 1
     matches = {entry["url"]: entry["fileMatch"] for entry in content["schemas"]}
-    assert set(matches) == {f"{name}.schema.json" for name in ("project", *schema.kinds().values())}
+    assert set(matches) == {
+        f"{name}.schema.json" for name in ("project", "policies", *schema.kinds().values())
+    }
     assert matches["gateway_endpoint.schema.json"][0] == "*.gateway-endpoint.yaml"
     assert matches["project.schema.json"] == ["reconciler.yaml"]
     assert all(entry["name"] and entry["description"] for entry in content["schemas"])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.cli import options
 from reconciler.cli.main import main
+from reconciler.engine import apply as apply_module
+from reconciler.engine.lock import Holder, locked, user_folder
+from reconciler.targets import place_of
 
 _LOCAL = ["--target", "local:w.db?provisioning=0s"]
 _HEAD = (
@@ -147,14 +152,97 @@ def test_the_record_may_be_elsewhere_or_nowhere(
     assert main(["get", "e0", *_LOCAL]) == 1, "what cannot be recorded is not done"
 
 
-def test_a_second_run_is_kept_apart(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from reconciler.engine.lock import Holder, locked
+def test_without_its_record_nothing_is_lost_but_the_record(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(2)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    shutil.rmtree(tmp_path / ".reconciler")
+    assert main(["plan", "--detailed-exitcode", *_LOCAL]) == 0
+    capsys.readouterr()
+    assert main(["rollback", "-y"]) == 1
+    assert "no run" in capsys.readouterr().err
+    write(2, tag="y")
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    assert main(["rollback", "-y"]) == 0
+    write(2)
+    assert main(["plan", "--detailed-exitcode", *_LOCAL]) == 0
 
+
+def test_a_second_run_is_kept_apart(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(1)
-    holder = Holder.me("reconciler apply", "2026-01-01T00:00:00Z")
-    with locked(tmp_path / ".reconciler" / "locks", _LOCAL[1], "", holder):
+    place = place_of(_LOCAL[1], None)
+    with locked(user_folder(), place, "", Holder.me("reconciler apply", "2026-01-01T00:00:00Z")):
         assert main(["apply", "-y", *_LOCAL]) == 3
-        assert "another run works on local" in capsys.readouterr().err
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"another run works on local:{tmp_path.resolve()}/w.db" in said
         assert main(["plan", *_LOCAL]) == 0, "reading is free"
         assert main(["apply", "-y", "--break-lock", *_LOCAL]) == 0
         assert "lock broken" in capsys.readouterr().err
+
+
+def test_runs_of_two_folders_on_one_target_are_kept_apart(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clones of a project, and another name for the same database."""
+    write(1)
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "m.yaml").write_text(_HEAD % ("e0", "x", "d"))
+    (clone / "same.db").symlink_to(tmp_path / "shared.db")
+    target = "local:shared.db?provisioning=0s"
+    assert main(["apply", "-y", "--target", target]) == 0
+
+    inside: list[int] = []
+    carry_out = apply_module.apply
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(apply_module, "apply", carry_out)
+        monkeypatch.chdir(clone)
+        inside.append(main(["apply", "-y", "m.yaml", "--target", "local:same.db?provisioning=0s"]))
+        monkeypatch.chdir(tmp_path)
+        return carry_out(*arguments, **named)
+
+    monkeypatch.setattr(apply_module, "apply", meanwhile)
+    assert main(["destroy", "-y", "--target", target]) == 0
+    assert inside == [3]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"in {tmp_path}" in said, "the refusal says where the other run was started"
+    assert not (tmp_path / ".reconciler" / "locks").exists()
+
+
+def test_without_a_home_the_lock_is_kept_in_the_folder(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(1)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    said = capsys.readouterr().err
+    assert "warning: no lock can be kept in" in said
+    assert "runs of other folders on the same target are not noticed" in said
+    assert list((tmp_path / ".reconciler" / "locks").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("local:a.db", "local:./a.db?provisioning=0s", True),
+        ("local", "local:.reconciler/local.db", True),
+        ("local:a.db", "local:b.db", False),
+    ],
+)
+def test_a_place_is_one_whatever_it_is_called(one: str, other: str, same: bool) -> None:
+    assert (place_of(one, None) == place_of(other, None)) is same
+
+
+def test_a_workspace_is_one_for_every_profile() -> None:
+    class Client:
+        host = "https://DBC-1.cloud.test/"
+
+    assert (
+        place_of("databricks", Client())
+        == place_of("databricks://prod", Client())
+        == "https://dbc-1.cloud.test"
+    )
+    assert place_of("http://127.0.0.1:5000", Client(), "./g.yaml").startswith("file:/")

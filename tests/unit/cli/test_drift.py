@@ -50,7 +50,7 @@ _FAST = ("drift", "--refresh", "fast")
 
 @pytest.fixture
 def server() -> Iterator[RunningEmulator]:
-    """Its clock is an hour late: what it tells was changed long ago, also in whole seconds."""
+    """Its clock is an hour late: nothing that it tells of is young, also when a stamp is a whole second."""
     with running(clock=lambda: time.time() - 3600) as emulator:
         yield emulator
 
@@ -213,6 +213,35 @@ def test_fail_on(capsys: pytest.CaptureFixture[str], server: RunningEmulator) ->
     ]
 
 
+def test_what_is_declared_no_more_is_drift_with_prune(
+    capsys: pytest.CaptureFixture[str], server: RunningEmulator, folder: Path
+) -> None:
+    (folder / "manifests" / "score.yaml").unlink()
+    assert main(["drift"]) == 0
+    assert main([*_FAST, "--prune"]) == 2
+    capsys.readouterr()
+    asked(server)
+    assert main([*_FAST, "--prune"]) == 2
+    out = capsys.readouterr().out
+    assert asked(server) == [""]
+    assert "- Endpoint/score exists, and should not\n" in out
+    assert "Drift: 1 not declared." in out
+    assert main([*_FAST, "--prune", "--fail-on", "update"]) == 0
+    assert main([*_FAST, "--prune", "--ignore", "Endpoint/score"]) == 0
+    assert main([*_FAST, "--ignore", "Endpoint/score"]) == 1, "nobody asked about it"
+    assert main([*_FAST, "--prune", "--select", "Endpoint/chat"]) == 1
+    found = drift_json(capsys, "--prune", code=2)["drifted"][0]
+    assert (found["address"], found["kind"], found["source"]) == ("Endpoint/score", "delete", None)
+
+
+def test_an_endpoint_of_nobodys_is_told(capsys: pytest.CaptureFixture[str], server: RunningEmulator) -> None:
+    change(server, "chat", "tags", {"delete_tags": ["reconciler.stack"]}, "PATCH")
+    limit(server, 100)
+    found = drift_json(capsys, code=2)
+    assert [one["kind"] for one in found["drifted"]] == ["adopt"]
+    assert drift_json(capsys, "--fail-on", "update", code=0)["summary"]["adopt"] == 1
+
+
 # ---- since when -------------------------------------------------------------------------------------------
 
 
@@ -223,7 +252,7 @@ def test_since_when(capsys: pytest.CaptureFixture[str], server: RunningEmulator)
         first = drift_json(capsys, code=2)["drifted"][0]
     assert first["since"]["declared_by"] == f"run {run}"
     assert first["since"]["declared_at"] < "2037"
-    assert first["since"]["first_seen_at"] == "2037-01-01T10:00:00Z"
+    assert first["since"]["first_seen_at"] == "2037-01-01T10:00:00.000Z"
     assert first["since"]["last_updated_at"] < "2037"
     assert first["since"]["created_anew_at"] is None
 
@@ -231,10 +260,10 @@ def test_since_when(capsys: pytest.CaptureFixture[str], server: RunningEmulator)
     with at("2037-01-01T11:00:00Z"):
         second = drift_json(capsys, code=2)["drifted"][0]
     assert {c["path"]: c["first_seen_at"] for c in second["changes"]} == {
-        "ai_gateway.rate_limits[user].calls": "2037-01-01T10:00:00Z",
-        "tags.team": "2037-01-01T11:00:00Z",
+        "ai_gateway.rate_limits[user].calls": "2037-01-01T10:00:00.000Z",
+        "tags.team": "2037-01-01T11:00:00.000Z",
     }
-    assert second["since"]["first_seen_at"] == "2037-01-01T10:00:00Z"
+    assert second["since"]["first_seen_at"] == "2037-01-01T10:00:00.000Z"
 
     limit(server, 60)
     tag(server, "a")
@@ -264,7 +293,7 @@ def test_an_apply_ends_what_was_seen_before_it(
     limit(server, 100)
     with at("2037-01-01T10:00:00Z"):
         since = drift_json(capsys, code=2)["drifted"][0]["since"]
-    assert since["first_seen_at"] == "2037-01-01T10:00:00Z"
+    assert since["first_seen_at"] == "2037-01-01T10:00:00.000Z"
     assert since["declared_by"].startswith("run ")
 
 
@@ -518,6 +547,17 @@ def test_another_host_has_a_cache_of_its_own(
     monkeypatch.setenv("DATABRICKS_HOST", server.url)
     assert main([*_FAST]) == 0
     assert asked(server) == [""]
+
+
+def test_another_name_of_the_host_is_another_host(
+    server: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        assert main([*_FAST]) == 0
+    asked(server)
+    monkeypatch.setenv("DATABRICKS_HOST", server.url.replace("127.0.0.1", "localhost"))
+    assert main([*_FAST]) == 0
+    assert len(asked(server)) == 4
 
 
 def test_hundreds_of_unchanged_endpoints_cost_one_request(folder: Path, server: RunningEmulator) -> None:

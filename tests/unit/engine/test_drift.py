@@ -15,6 +15,7 @@ _WANTED = (
     endpoint("rank", config=custom("1", workload_size="Small"), tags={"team": "a"}),
     endpoint("new", config=custom("1")),
 )
+_KNOWN = tuple(resource.address for resource in _WANTED)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def plan() -> Plan:
 
 def left(plan: Plan, *, ignore: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> set[str]:
     """What still counts: ``address:path``, or the kind of what has no paths."""
-    kept, aside = sifted(plan, parse_terms(ignore, "--ignore", _WANTED), parse_terms(only, "--only", _WANTED))
+    kept, aside = sifted(plan, parse_terms(ignore, "--ignore", _KNOWN), parse_terms(only, "--only", _KNOWN))
     assert all(not step.calls for step in kept.steps)
     told = set()
     for step in kept.steps:
@@ -101,12 +102,12 @@ def test_only(plan: Plan, terms: list[str], kept: set[str]) -> None:
 
 
 def test_what_is_ignored_says_by_what(plan: Plan) -> None:
-    kept, aside = sifted(plan, parse_terms(["*:tags.team"], "--ignore", _WANTED), ())
+    kept, aside = sifted(plan, parse_terms(["*:tags.team"], "--ignore", _KNOWN), ())
     assert {(str(a.address), str(a.path), a.why) for a in aside} == {
         ("Endpoint/chat", "tags.team", "--ignore *:tags.team"),
         ("Endpoint/rank", "tags.team", "--ignore *:tags.team"),
     }
-    _, others = sifted(plan, (), parse_terms(["Endpoint/new"], "--only", _WANTED))
+    _, others = sifted(plan, (), parse_terms(["Endpoint/new"], "--only", _KNOWN))
     assert {(str(a.address), a.path, a.why) for a in others} == {
         ("Endpoint/chat", None, "not named by --only"),
         ("Endpoint/rank", None, "not named by --only"),
@@ -121,12 +122,12 @@ def test_a_replacement_whose_reason_is_ignored_is_an_update() -> None:
     plan = bench.plan(wanted)
     assert plan.steps[0].action is Action.REPLACE
 
-    terms = parse_terms(["*:description"], "--ignore", [wanted])
+    terms = parse_terms(["*:description"], "--ignore", [wanted.address])
     kept, aside = sifted(plan, terms, ())
 
     assert kept.steps[0].action is Action.UPDATE
     assert [str(one.path) for one in aside] == ["description"]
-    both = parse_terms(["*:description", "*:tags"], "--ignore", [wanted])
+    both = parse_terms(["*:description", "*:tags"], "--ignore", [wanted.address])
     assert kind_of_drift(sifted(plan, both, ())[0].steps[0]) == ""
 
 
@@ -146,7 +147,7 @@ def test_a_replacement_whose_reason_is_ignored_is_an_update() -> None:
 )
 def test_a_term_that_means_nothing_is_an_error(term: str, told: str) -> None:
     with pytest.raises(UsageError) as raised:
-        parse_terms([term], "--ignore", _WANTED)
+        parse_terms([term], "--ignore", _KNOWN)
     assert told in f"{raised.value.what} {raised.value.fix}"
     assert "--ignore" in raised.value.what
 

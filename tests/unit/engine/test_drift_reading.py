@@ -235,6 +235,16 @@ def test_permissions_are_read_once_a_manifest_manages_them() -> None:
     assert [c.section for c in found.plan.steps[0].changes] == ["permissions"]
 
 
+def test_permissions_that_were_never_read_are_not_as_declared() -> None:
+    """Cleared in the manifest, and unknown in the cache: that looks the same, and is not."""
+    desk, desired = ready(1)
+    live_id = desk.bench.by_hand.get_endpoint("e0")["id"]
+    desk.bench.by_hand.update_endpoint_permissions(live_id, {"access_control_list": [_GRANT]})
+    cleared = endpoint("e0", config=custom("1"), tags={"team": "a"}, permissions=[])
+    assert [c.section for c in desk.check(cleared).plan.steps[0].changes] == ["permissions"]
+    assert desk.check(*desired).plan.is_empty
+
+
 # ---- the file ---------------------------------------------------------------------------------------------
 
 

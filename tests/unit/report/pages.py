@@ -20,9 +20,11 @@ from reconciler.values import (
     ItemKey,
     Outcome,
     Plan,
+    PolicyLevel,
     Source,
     Step,
     StepStatus,
+    Violation,
 )
 
 from . import plans
@@ -86,7 +88,35 @@ WRONG = page_of_problems(PROBLEMS, (replace(PROBLEMS[0], what="is deprecated", r
 UNREADABLE = page_of_error(ManifestError(PROBLEMS), purpose=Purpose.PLAN)
 NOTHING = page_of_plan(Plan("prod", (SAME,)))
 EMPTY = page_of_plan(Plan("prod", ()))
-ALL = (PAGE, DRIFT, ENDED, CONVERGED, WRONG, UNREADABLE, NOTHING, EMPTY)
+_LINE = Source("manifests/ranker.yaml", 9, 5)
+VIOLATIONS = (
+    Violation(
+        "rate-limits",
+        PolicyLevel.DENY,
+        "Endpoint/ranker has no rate limit",
+        SHIFTED.address,
+        _LINE,
+        "ai_gateway",
+        "add one under ai_gateway.rate_limits",
+        Source("reconciler.yaml", 7, 5),
+    ),
+    Violation(
+        "approve-replace", PolicyLevel.REQUIRE_APPROVAL, "a break", REPLACED.address, _LINE, fix="look"
+    ),
+    Violation(
+        "approve-delete",
+        PolicyLevel.REQUIRE_APPROVAL,
+        "it ends",
+        DELETED.address,
+        approved_by="ada",
+        approved_at="2026-11-24T12:00:00Z",
+    ),
+    Violation("window", PolicyLevel.WARN, "<b>@all</b> ::error::", None, Source("reconciler.yaml", 9, 5)),
+)
+JUDGED_PLAN = replace(PLAN, violations=VIOLATIONS)
+JUDGED = page_of_plan(JUDGED_PLAN)
+JUDGED_END = page_of_outcome(JUDGED_PLAN, OUTCOMES, converged=False)
+ALL = (PAGE, DRIFT, ENDED, CONVERGED, WRONG, UNREADABLE, NOTHING, EMPTY, JUDGED, JUDGED_END)
 
 # ---- hostile text ---------------------------------------------------------------------------------------
 
