@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from reconciler.cli.inputs import Input
     from reconciler.engine.policy import Context, Policies
     from reconciler.manifest.freezes import DeclaredFreeze
+    from reconciler.manifest.project import Project
     from reconciler.values import Resource, Violation
 
-__all__ = ["Approve", "Judge", "judge_of", "who"]
+__all__ = ["Approve", "Judge", "judge_of", "problems_of", "who"]
 
 Approve = Annotated[
     list[str] | None,
@@ -117,13 +118,19 @@ class Judge:
 def judge_of(read: Input, approve: Sequence[str] | None = None) -> Judge:
     """Reads the policies in force. Raises ManifestError for what is wrong with them, UsageError for an
     approval of a policy that is not among them."""
+    environment = read.project.environments.get(read.environment) if read.project else None
+    holders = (
+        read.project.document.value if read.project and read.project.document else {},
+        environment.settings if environment else {},
+    )
+    if approve:
+        _known(read, approve)
+    if not any(name in holder for holder in holders for name in ("policies", "freeze")):
+        return Judge(read, None)  # most projects: nothing of it is imported
     from reconciler.manifest.freezes import freezes_of
     from reconciler.manifest.policies import policies_of
 
-    environment = read.project.environments.get(read.environment) if read.project else None
     declared = policies_of(read.project, environment)
-    if approve:
-        _known(read, approve)
     freezes = freezes_of(read.project, environment)
     if not declared:
         return Judge(read, None, freezes)
@@ -136,6 +143,22 @@ def _seconds(now: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(now).timestamp()
+
+
+def problems_of(project: Project | None, environment: str | None) -> list[Problem]:
+    """What is wrong with policies, freezes and probes, where the manifests cannot be read."""
+    from reconciler.cli.inputs import Input
+    from reconciler.manifest.document import Loaded
+    from reconciler.manifest.environments import choose
+
+    if project is None:
+        return []
+    chosen = choose(project, environment) if environment or project.environments else None
+    read = Input(Loaded(()), project, project.stack, environment=chosen.name if chosen else "")
+    try:
+        return judge_of(read).manifests()[0]
+    except ManifestError as error:
+        return list(error.problems)
 
 
 def _known(read: Input, approve: Sequence[str]) -> None:

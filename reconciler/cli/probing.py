@@ -42,9 +42,12 @@ class Probed:
 
 def probes_for(read: Input) -> tuple[Probe, ...]:
     """The probes of an environment, their expectations read. Raises ManifestError."""
+    environment = read.project.environments.get(read.environment) if read.project else None
+    written = read.project.document.value if read.project and read.project.document else {}
+    if "probes" not in written and not (environment and "probes" in environment.settings):
+        return ()
     from reconciler.manifest.probes import probes_of
 
-    environment = read.project.environments.get(read.environment) if read.project else None
     probes = probes_of(read.project, environment)
     if any(probe.expect for probe in probes):
         from reconciler.engine.expectations import checked

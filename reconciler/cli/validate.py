@@ -8,7 +8,7 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.judging import judge_of
+from reconciler.cli.judging import judge_of, problems_of
 from reconciler.cli.output import answer_json, known, sum_up, tell
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import ManifestError, Problem
@@ -40,10 +40,14 @@ def validate(
     reports = Reports.of(output, report, "check")
     try:
         scope = opt.Scope.of(environment, select, exclude, changed_since)
-        read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
+        try:
+            read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
+        except ManifestError as error:
+            settings = inputs.project_of(project)  # raises the same where it is what cannot be read
+            raise ManifestError([*error.problems, *problems_of(settings, scope.environment)]) from error
         problems, told = judge_of(read).manifests()
         if problems:
-            raise ManifestError([*problems])
+            raise ManifestError(problems)
     except ManifestError as error:
         sum_up(error.what)
         if output is ReportFormat.JSON:

@@ -21,6 +21,9 @@ from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError, CELParser
 from celpy.evaluation import Activation, CELEvalError, Evaluator, base_functions
 
+from reconciler.engine.cel_functions import ARITHMETIC, FUNCTIONS, CelError, Exhausted, Missing
+from reconciler.engine.cel_words import marked, noun, shown, told
+
 __all__ = [
     "LONGEST",
     "Budget",
@@ -48,24 +51,6 @@ _MACROS: Final = frozenset({"map", "filter", "all", "exists", "exists_one"})
 _PASSED: Final = frozenset(
     {"expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary", "member"}
 )
-
-
-class CelError(Exception):
-    """What is wrong with an expression. ``line`` and ``column`` count from 1; 0 where nobody knows."""
-
-    def __init__(self, what: str, line: int = 0, column: int = 0) -> None:
-        self.what = what
-        self.line = line
-        self.column = column
-        super().__init__(what)
-
-
-class Missing(CelError):
-    """A field or an item that is not there."""
-
-
-class Exhausted(CelError):
-    """The budget is spent. No ``||`` takes this for an undecided value."""
 
 
 @dataclass(slots=True)
@@ -123,7 +108,7 @@ def parse(text: str) -> Expression:
     except RecursionError as error:
         raise CelError("it is nested too deeply") from error
     for name, line, column in calls:
-        if name not in _FUNCTIONS and name not in _MACROS and name not in ("has", "dyn"):
+        if name not in FUNCTIONS and name not in _MACROS and name not in ("has", "dyn"):
             raise CelError(f"there is no function {name}", line, column)
     return Expression(text, tree, frozenset(chain.parts[0] for chain in chains), chains)
 
@@ -256,49 +241,6 @@ def _weight(value: Any) -> int:
 # ---- evaluating ------------------------------------------------------------------------------------------
 
 
-def _is_reference(value: Any) -> Any:
-    return celtypes.BoolType(bool(re.fullmatch(r"\{\{secrets/[^/{}]+/[^/{}]+\}\}", _text_of(value))))
-
-
-def _is_plaintext(value: Any) -> Any:
-    text = _text_of(value)
-    return celtypes.BoolType(text == "***" or bool(re.search(r"\$\{(env|file|cmd):", text)))
-
-
-def _matches(text: Any, pattern: Any) -> Any:
-    """As celpy's, without RE2's own words on stderr."""
-    import re2  # comes with celpy, in C++
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return celtypes.BoolType(re2.compile(_text_of(pattern), options).search(_text_of(text)) is not None)
-    except re2.error as error:
-        raise ValueError(f"{str(pattern)[:40]!r} is no pattern of RE2") from error
-
-
-def _minutes(value: Any) -> Any:
-    found = re.fullmatch(r"([01]?\d|2[0-4]):([0-5]\d)", _text_of(value))
-    if not found:
-        raise ValueError(f"minutes({str(value)[:20]!r}): not a time of day such as 09:30")
-    return celtypes.IntType(int(found[1]) * 60 + int(found[2]))
-
-
-def _text_of(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("text is needed")
-    return value
-
-
-_OWN: Final[Mapping[str, Callable[..., Any]]] = {
-    "is_reference": _is_reference,
-    "is_plaintext": _is_plaintext,
-    "minutes": _minutes,
-    "matches": _matches,
-}
-_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {**base_functions, **_OWN}
-
-
 class _Functions(Activation):
     """Where celpy's evaluator finds functions and operators."""
 
@@ -365,7 +307,7 @@ class _Evaluator(Evaluator):
         if member is None:
             return CELEvalError(f"null has no field {name!r}", KeyError, None, token=tree.children[1])
         if not isinstance(member, celtypes.MapType):
-            what = f"{_noun(type(member))} has no fields, and {name!r} is asked of it"
+            what = f"{noun(type(member))} has no fields, and {name!r} is asked of it"
             return CELEvalError(what, TypeError, None, token=tree.children[1])
         if name not in member:
             return CELEvalError(f"there is no {name!r} here", KeyError, None, token=tree.children[1])
@@ -404,12 +346,12 @@ def evaluate(expression: Expression, variables: Mapping[str, Any], budget: Budge
 
         return run
 
-    functions = _Functions({**_FUNCTIONS, **_ARITHMETIC, **{name: charged(name) for name in _COMPARING}})
+    functions = _Functions({**FUNCTIONS, **ARITHMETIC, **{name: charged(name) for name in _COMPARING}})
     budget.error = None
     try:
         return _Evaluator(expression.tree, variables, functions, budget).evaluate()
     except CELEvalError as error:
-        raise _told(budget.error or error) from error
+        raise told(budget.error or error) from error
     except RecursionError as error:
         raise CelError("it is nested too deeply") from error
     except CelError:
@@ -420,82 +362,9 @@ def evaluate(expression: Expression, variables: Mapping[str, Any], budget: Budge
         raise CelError(what, place.line or 0, place.column or 0) from error
 
 
-def _of_numbers(name: str) -> Callable[[Any, Any], Any]:
-    """An operator of numbers alone: Python's, which celpy takes, repeat texts and fill in formats."""
-    operation = base_functions[name]
-
-    def run(left: Any, right: Any) -> Any:
-        if any(isinstance(side, (str, bytes, list, dict)) or side is None for side in (left, right)):
-            raise TypeError("numbers are needed")
-        return operation(left, right)
-
-    return run
-
-
-_ARITHMETIC: Final = {name: _of_numbers(name) for name in ("_-_", "_*_", "_/_", "_%_")}
 _COMPARING: Final = ("_==_", "_!=_", "_in_")
-_TYPES: Final = {
-    "BoolType": "true or false",
-    "IntType": "a whole number",
-    "UintType": "a whole number (uint)",
-    "DoubleType": "a number with a fraction",
-    "StringType": "text",
-    "BytesType": "bytes",
-    "ListType": "a list",
-    "MapType": "a map",
-    "TimestampType": "a time",
-    "DurationType": "a duration",
-    "NoneType": "null",
-}
-
-
-def _noun(of: type) -> str:
-    return _TYPES.get(of.__name__, of.__name__)
-
-
-def _told(error: CELEvalError) -> CelError:
-    """celpy's error in words: it names Python's classes, and nests one message in the other."""
-    what = str(error.args[0]) if error.args else "it comes to nothing"
-    line, column = error.line or 0, error.column or 0
-    if found := re.match(r"undeclared reference to '([^']+)'", what):
-        return CelError(f"there is no {found[1]!r} here", line, column)
-    if any(part is KeyError or part is IndexError for part in error.args):
-        known_words = {"no such key": "there is no such key", "invalid_argument": "there is no such item"}
-        return Missing(known_words.get(what, what)[:160], line, column)
-    classes = re.findall(r"<class '(?:[\w.]*\.)?(\w+)'>", what)
-    known = [_TYPES[name] for name in classes if name in _TYPES]
-    if "no matching overload" in what or "no such overload" in what:
-        between = f": {' and '.join(known)}" if known else ""
-        return CelError(f"the types do not go together{between}", line, column)
-    if "overflow" in what or "divide by zero" in what or "modulus" in what:
-        cause = next((str(part[0]) for part in error.args if isinstance(part, tuple) and part), what)
-        return CelError(cause[:160], line, column)
-    return CelError(re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", what)[:160], line, column)
-
-
-def marked(text: str, error: CelError) -> str:
-    """The line of an expression with a mark under the place of an error, each on a line; "" without a
-    place."""
-    if not (error.line and error.column):
-        return ""
-    line = text.split("\n")[error.line - 1]
-    start = max(0, error.column - 60)
-    return f"\n{line[start : start + 90]}\n{'·' * (error.column - 1 - start)}^"
 
 
 def is_truth(value: Any) -> bool:
     """Whether an expression came to true or false, and not to something else."""
     return isinstance(value, (bool, celtypes.BoolType))
-
-
-def shown(value: Any) -> str:
-    """A value in a message."""
-    if value is None:
-        return "null"
-    if isinstance(value, celtypes.BoolType):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(map(shown, value))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {shown(item)}" for name, item in value.items())
-    return str(value)

@@ -42,15 +42,12 @@ def approved_before(plan: Plan, recorded: Sequence[Mapping[str, Any]]) -> Plan:
 
     An approval is one of a policy as it stood, for the thing that it was about.
     """
-    known = {
-        (one.get("policy"), one.get("digest"), one.get("address"), one.get("path")): one
-        for one in recorded
-        if one.get("approved_by")
-    }
+    # Text of it all: what stands in a file may be anything.
+    names = ("policy", "digest", "address", "path")
+    known = {tuple(str(one.get(name)) for name in names): one for one in recorded if one.get("approved_by")}
     violations = []
     for violation in plan.violations:
-        address = str(violation.address) if violation.address else None
-        found = known.get((violation.policy, violation.digest, address, violation.path))
+        found = known.get((violation.policy, violation.digest, str(violation.address), violation.path))
         if found and _waits(violation):
             by, at = str(found.get("approved_by")), str(found.get("approved_at", ""))
             violation = replace(violation, approved_by=by, approved_at=at)

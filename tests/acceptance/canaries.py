@@ -99,6 +99,12 @@ environments:
     overlays: [overlays/prod]
 promote:
   Endpoint: ["config.served_entities[*].entity_version", tags]
+policies:
+  - {id: all-of-it, level: warn, rule: "false", message: "{resource} {resource.spec}"}
+  - {id: all-of-a-step, on: step, level: warn, rule: "false", message: "{step} {resource} {plan}"}
+  - {use: no-plaintext-keys, level: warn}
+probes:
+  - {name: hello, select: [Endpoint/openai], message: hello, expect: "answer.size() > 0"}
 """
 _OVERLAY = """\
 apiVersion: reconciler/v1

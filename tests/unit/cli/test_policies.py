@@ -330,10 +330,22 @@ def test_a_policy_that_is_wrong_is_found_by_validate(
     assert "reconciler.yaml:7" in err
 
 
+def test_validate_tells_of_manifests_and_policies_at_once(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.project(_LOCAL + "policies: [{use: rate-limit}]\nfreeze: {until: 2026-02-30, reason: r}\n")
+    shop.write("manifests/ranker.yaml", RANKER.replace("config:", "confg:"))
+    _, err = told(capsys, 1, "validate")
+    assert "there is no built-in policy" in err
+    assert "confg" in err
+
+
 def test_without_policies_nothing_of_it_is_imported(shop: Shop) -> None:
     shop.project(_LOCAL)
     code = (
         "import sys; from reconciler.cli.main import main; main(['plan']); main(['validate']);"
-        "assert not {'celpy', 'lark', 're2', 'reconciler.engine.policy'} & set(sys.modules)"
+        "late = 'engine.policy engine.cel engine.freezing manifest.policies manifest.freezes';"
+        "late = {f'reconciler.{name}' for name in late.split()};"
+        "assert not {'celpy', 'lark', 're2', *late} & set(sys.modules), late & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

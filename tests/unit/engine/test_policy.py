@@ -260,6 +260,8 @@ def test_an_approval_is_one_of_this_policy_for_this_thing(tmp_path: Path) -> Non
     moved = plan(text)
     moved = replace(moved, violations=(replace(moved.violations[0], address=Address("Endpoint", "other")),))
     assert unapproved(approved_before(moved, recorded)) is not None, "it was approved for another endpoint"
+    garbled = [{**recorded[0], "digest": ["a"]}, {"approved_by": 3}, {"approved_by": "x", "policy": {}}]
+    assert unapproved(approved_before(plan(text), garbled)) is not None
 
 
 # ---- policies of one's own -------------------------------------------------------------------------------
@@ -404,7 +406,7 @@ policies:
     other = _HEAD.replace("chat", "other") + _ENTITY + "        environment_vars: {MODE: a-literal}\n"
     manifest = _HEAD + key + f"  description: {secret}\n---\n" + other
     found = judged(tmp_path, text, manifest)
-    assert [one.policy for one in found] == ["a", "a", "b", "b", "d", "d", "c"], (
+    assert [one.policy for one in found] == ["a", "a", "b", "b", "d", "d", "c", "c"], (
         "a rule cannot find out how a secret begins"
     )
     for one in found:
