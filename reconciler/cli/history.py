@@ -156,7 +156,11 @@ def _calls(run: RecordedRun) -> str:
 
 def _told(run: RecordedRun) -> list[str]:
     header = run.header
-    where = f"{header.get('target', '')} ({header.get('host')})" if header.get("host") else header["target"]
+    where = (
+        f"{header.get('target', '')} ({header.get('host')})"
+        if header.get("host")
+        else header.get("target", "?")
+    )
     lines = [
         f"{run.run}  {header.get('command', '')} on {where}, {run.ending}",
         f"    by process {header.get('pid', '?')} on {header.get('machine', '?')}, "

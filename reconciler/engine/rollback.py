@@ -96,9 +96,9 @@ def skeletons(run: RecordedRun, manifests: Mapping[Address, Resource]) -> tuple[
         grants = "permissions" in acted.sections or (live is not None and live.permissions is not None)
         spec: dict[str, Any] = {"permissions": []} if grants else {}
         if address.dialect == DIALECT:
-            spec = {"models": [], **(kind_of(address).normalise(live) if live else {})}
+            spec = {"models": [], **(_normalised(address, live) if live else {})}
         elif address.kind.startswith("Gateway"):
-            spec = {**_found_by(manifests.get(address)), **(kind_of(address).normalise(live) if live else {})}
+            spec = {**_found_by(manifests.get(address)), **(_normalised(address, live) if live else {})}
         elif address.kind != "Endpoint":
             spec |= _found_by(manifests.get(address))
         found.append(Resource(address, spec, Source(run.run, 1)))
@@ -142,7 +142,7 @@ def undo(
         left, now = after.get(acted.address), masked.resources.get(acted.address)
         if left is not None and now is not None and found.resources:
             of = kind_of(acted.address)
-            if moved := moved_fields(acted.address, of.normalise(left), of.normalise(now)):
+            if moved := moved_fields(acted.address, _normalised(acted.address, left), of.normalise(now)):
                 notes.append(f"{acted.address} was changed since that run: {', '.join(moved)}")
         undone = Undo(
             (*undone.restored, *found.restored),
@@ -171,6 +171,15 @@ def moved_back(run: RecordedRun, away: Sequence[Step], back: Sequence[Step]) -> 
 
 def _before(run: RecordedRun) -> Snapshot:
     return snapshot_from_json(run.header.get("before"), where=run.run)
+
+
+def _normalised(address: Address, live: Live) -> Mapping[str, Any]:
+    """What a record says of a live side, as a spec. Raises UsageError when it is no such thing."""
+    try:
+        shape: Mapping[str, Any] = kind_of(address).normalise(live)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"the record garbles what {address} was", why=f"{error}") from error
+    return shape
 
 
 def _after(run: RecordedRun) -> Mapping[Address, Live]:
@@ -386,8 +395,7 @@ class _Undoing:
     def _shape(self) -> Mapping[str, Any]:
         """What was there, in the shape of a spec."""
         assert self.before is not None
-        shape: Mapping[str, Any] = kind_of(self.acted.address).normalise(self.before)
-        return shape
+        return _normalised(self.acted.address, self.before)
 
     def _resource(self, spec: Mapping[str, Any], lifecycle: Lifecycle) -> Resource:
         return Resource(self.acted.address, spec, self.source, lifecycle=lifecycle, allow_unknown_fields=True)

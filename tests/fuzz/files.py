@@ -24,19 +24,22 @@ from reconciler.cli import history, plan_files
 from reconciler.cli.acting import Judged
 from reconciler.cli.options import Format
 from reconciler.cli.reports import ReportFormat
-from reconciler.engine.journal import read_run, recent_writes
+from reconciler.engine.journal import Journal, read_run, recent_writes
+from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import masked_snapshot, stale
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.rollback import skeletons, undo
 from reconciler.engine.safety import DEFAULTS, counts, failures, refusals, replacements
 from reconciler.engine.signing import sealed
-from reconciler.engine.snapshot import snapshot_from_json
+from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ReconcilerError
 from reconciler.manifest import load
 from reconciler.redact import Redactor
-from reconciler.values import Plan, Resource, Snapshot
+from reconciler.report.json import plan_json
+from reconciler.values import Plan, Resource, Secret, Snapshot
 from tests.fuzz.ends import CANARY, Target, harmless, shown, told
 from tests.fuzz.mutations import ODD, spoilt, spoilt_bytes
+from tests.unit.engine.gateway import Gateway, resource
 
 __all__ = ["FILES"]
 
@@ -115,6 +118,38 @@ def _life() -> tuple[list[bytes], list[bytes], tuple[Resource, ...]]:
     return plans, runs, loaded.resources
 
 
+@functools.cache
+def _gateway_life() -> tuple[list[bytes], tuple[Resource, ...], Snapshot]:
+    """Runs on a gateway: changed, and destroyed; what was declared, and what is live."""
+    gateway = Gateway()
+    gateway.secret("openai", auth_config={"api_base": "https://a.test"})
+    gateway.model("big", "s-openai")
+    gateway.endpoint("chat", "d-big")
+    gateway.budget("ENDPOINT", "e-chat")
+    gateway.endpoints[0]["tags"].append({"key": "team", "value": "a"})
+    value = {"api_key": Secret(CANARY, "${env:KEY}")}
+    declared = (
+        resource("GatewaySecret/openai", {"provider": "openai", "secret_value": value, "auth_config": None}),
+        resource("GatewayModel/big", {"secret": "openai", "provider": "openai", "model_name": "gpt-5"}),
+        resource(
+            "GatewayEndpoint/chat", {"models": [{"model": "big", "weight": 0.5}], "tags": {"team": "b"}}
+        ),
+    )
+    live = read_snapshot(gateway, declared, target="t", taken_at="now", deleting=True)
+    records = []
+    options = PlanOptions(stack="shop", adopt=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for plan in (make_plan(declared, live, options), plan_destroy(declared, live, options)):
+            path = Path(folder) / f"{len(records)}.jsonl"
+            header = {"plan": plan_json(plan), "before": snapshot_to_json(live, salt="s")}
+            with Journal(path, header, Redactor.of(value)) as journal:
+                for step in plan.steps:
+                    for call in step.calls:
+                        journal.outcome(journal.intent(step.address, call), None, {})
+            records.append(path.read_bytes())
+    return records, declared, live
+
+
 def _redactor() -> Redactor:
     return Redactor.of([resource.spec for resource in _life()[2]])
 
@@ -187,13 +222,14 @@ def _judge(found: plan_files.Opened) -> None:
 def _journals(draw: st.DrawFn) -> Any:
     """A run's record with changes in its text, or in the JSON of its lines; or cut off somewhere."""
     if draw(st.booleans()):
-        text = draw(spoilt_bytes(_life()[1]))
+        text = draw(spoilt_bytes([*_life()[1], *_gateway_life()[0]]))
         return (
             text[: draw(st.integers(0, len(text)))].decode("latin-1")
             if draw(st.booleans())
             else text.decode("latin-1")
         )
-    lines = draw(spoilt([[json.loads(line) for line in text.splitlines()] for text in _life()[1]]))
+    runs = [*_life()[1], *_gateway_life()[0]]
+    lines = draw(spoilt([[json.loads(line) for line in text.splitlines()] for text in runs]))
     return "\n".join(json.dumps(line) for line in lines) if isinstance(lines, list) else json.dumps(lines)
 
 
@@ -225,7 +261,7 @@ _NO_COMMAND: Any = types.SimpleNamespace(invoked_subcommand=None)
 
 def _undo(path: Path) -> None:
     run = read_run(path)
-    manifests = {resource.address: resource for resource in _life()[2]}
+    manifests = {one.address: one for one in (*_life()[2], *_gateway_life()[1])}
     for declared in (manifests, {}):
         touched = skeletons(run, declared)
         for live in _lives():
@@ -239,7 +275,11 @@ def _undo(path: Path) -> None:
 def _lives() -> tuple[Snapshot, ...]:
     """Live sides that a run may meet: nothing, and what the plan files saw."""
     grounds = [json.loads(text)["ground"] for text in _life()[0]]
-    return (Snapshot("t", "now", {}), *(snapshot_from_json(ground, where="") for ground in grounds))
+    return (
+        Snapshot("t", "now", {}),
+        _gateway_life()[2],
+        *(snapshot_from_json(ground, where="") for ground in grounds),
+    )
 
 
 FILES = (

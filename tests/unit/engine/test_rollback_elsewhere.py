@@ -13,8 +13,10 @@ from reconciler.engine.journal import Journal, read_run
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import masked_snapshot
 from reconciler.engine.planner import make_plan, plan_destroy
+from reconciler.engine.redeploying import file_spec
 from reconciler.engine.rollback import Undo, skeletons, undo
 from reconciler.engine.snapshot import read_snapshot, snapshot_to_json
+from reconciler.kinds.file_endpoint import HIDDEN
 from reconciler.plugin_target import PluginTarget
 from reconciler.redact import Redactor
 from reconciler.report.json import plan_json
@@ -353,6 +355,27 @@ def test_an_endpoint_that_a_run_wrote_into_the_file_is_taken_out(bench: Bench) -
     run.apply(PARTS + endpoint("[{model: big, weight: 3}, {model: small}]"))
     run.undo()
     assert "chat" not in bench.file
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        ({"models": [{"model": "m"}]}, "did not say all of it"),
+        ({"endpoint_type": "llm/v1/chat", "models": []}, "did not say all of it"),
+        ({"endpoint_type": "llm/v1/chat", "models": [{"model": "m", "provider": "p"}]}, "all of its models"),
+        (
+            {
+                "endpoint_type": "llm/v1/chat",
+                "models": [
+                    {"model": "m", "provider": "p", "model_name": "m", "config": {"openai_api_key": HIDDEN}}
+                ],
+            },
+            "a credential was written out",
+        ),
+    ],
+)
+def test_what_a_file_did_not_tell_is_not_put_back(shape: dict[str, Any], why: str) -> None:
+    assert why in file_spec(shape)[1]
 
 
 # -- a plugin's deployments -------------------------------------------------------------------------------
