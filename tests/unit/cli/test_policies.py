@@ -13,7 +13,7 @@ import pytest
 
 from reconciler import schema
 from reconciler.cli.main import main
-from tests.unit.manifest.projects import RANKER, Shop
+from tests.unit.manifest.projects import OVERLAY, RANKER, Shop
 
 _DENY = "policies: [{use: rate-limits}]\n"
 _LIMITED = RANKER + "  ai_gateway: {rate_limits: [{calls: 5, renewal_period: minute}]}\n"
@@ -278,6 +278,35 @@ environments:
     assert "policy rate-limits: denied" in out
     assert "policy prevent-destroy: denied" in out
     assert told(capsys, 1, "validate", "--all-environments")[0].count("  1 ") >= 1
+
+
+def test_what_an_overlay_says_is_told_in_the_overlay(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.project(
+        "environments:\n"
+        "  prod: {target: local:p.db, overlays: [overlays], policies: [{use: no-scale-to-zero}]}\n"
+    )
+    shop.write(
+        "overlays/ranker.yaml",
+        OVERLAY + "spec:\n  config:\n    served_entities:\n      - name: challenger\n"
+        "        scale_to_zero_enabled: true\n",
+    )
+    (found,) = answered(capsys, 3, "plan", "-e", "prod")["policies"]
+    assert (found["source"], found["message"]) == (
+        "overlays/ranker.yaml:8",
+        "Endpoint/ranker: challenger scales to zero",
+    )
+
+
+def test_several_environments_are_judged_each_by_its_own(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.project(
+        "environments:\n  dev: {target: 'local:d.db?provisioning=0s'}\n"
+        "  prod: {target: local:p.db, policies: [{use: rate-limits}]}\n"
+    )
+    results = answered(capsys, 3, "plan", "--all-environments")["environments"]
+    assert [results[name]["exit_code"] for name in ("dev", "prod")] == [0, 3]
+    assert results["prod"]["result"]["policies"][0]["policy"] == "rate-limits"
 
 
 def test_a_file_of_policies_is_shared(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
