@@ -1,5 +1,5 @@
 # make demo   the main job on the embedded workspace      make test   everything that is checked by running
-# make lint   format, rules, types, import contracts      make bench  the claims of speed, as ratios
+# make lint   format, rules, types, imports, pip check     make bench  the claims of speed, as ratios
 # make crash  killed at every boundary of every call      make soak   10,000 random workspaces for each property
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -48,6 +48,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -296,7 +296,8 @@ def exit_code(applied: Applied) -> int:
         return 1
     if StepStatus.REFUSED in ended:
         return 3
-    left = any(outcome.not_begun for outcome in applied.outcomes)
+    # What was not awaited on request has nothing to say; what was stopped while it was awaited has.
+    left = any(outcome.not_begun or outcome.error for outcome in applied.outcomes)
     if StepStatus.NOT_WAITED in ended and not left and not applied.unverified:
         return 0
     return 1

@@ -14,6 +14,7 @@ from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, everything_known, is_ascii, sum_up, tell, wants_colour, width_of
 from reconciler.cli.recording import home
+from reconciler.errors import UserError
 
 if TYPE_CHECKING:
     from reconciler.cli.drift_files import Ground, Verdict
@@ -123,9 +124,14 @@ def check(
         is_told=ahead is not None,
         config_path=words["config_path"],
     )
-    options = read.plan_options(prune=words["prune"])
-    if not options.prune:  # else they may be about what no manifest declares
-        _terms(words, [resource.address for resource in read.loaded.resources])
+    try:
+        options = read.plan_options(prune=words["prune"])
+        if not options.prune:  # else they may be about what no manifest declares
+            _terms(words, [resource.address for resource in read.loaded.resources])
+    except UserError:
+        if ahead is None:
+            tell(f"target: {read.target}")
+        raise
     if ahead is None:
         client = client or connect(read.target, pool_size=_POOL, config_path=read.config_path)
         client = open_clients.enter_context(client)
@@ -290,15 +296,15 @@ class Check:
         from dataclasses import replace
 
         from reconciler.cli.drift_files import Verdict, digest_of_list
+        from reconciler.engine.drift_cache import is_moving
         from reconciler.engine.drift_reading import unseen
-        from reconciler.kinds.endpoint import is_updating
         from reconciler.report.drift import drift_text, headline
         from reconciler.verdict import Reading
 
         look, read = self._look, self._read
         if look is None or found.drifted or not look.oldest or read.loaded.warnings or read.loaded.opened:
             return None
-        if any(is_updating(entry) for entry in look.entries.values()):
+        if any(is_moving(entry) for entry in look.entries.values()):
             return None
         is_allowed = self._asked.words["allow_commands"]
         if is_allowed or (is_allowed is None and read.project and read.project.allow_commands):

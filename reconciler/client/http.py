@@ -24,7 +24,7 @@ from reconciler import errors
 from reconciler.client import answers
 from reconciler.client.answers import MAX_ANSWER, Asked, Failed, clean, joined
 from reconciler.client.auth import client_certificate
-from reconciler.client.pacing import QUERIES, READS, WRITES, WritePacer, backoff
+from reconciler.client.pacing import QUERIES, READS, WRITES, Quiet, WritePacer, backoff
 from reconciler.client.untrusted import MAX_BYTES
 from reconciler.client.urls import checked, quote
 from reconciler.values import Secret
@@ -103,6 +103,7 @@ class HttpSession:
         self._stop = stop
         self._sleep = sleep if sleep is not None else (stop.wait if stop is not None else time.sleep)
         self._now = now
+        self._quiet = Quiet(now)
         self._chance = chance
         self._timeout = timeout or seconds_from_environment("MLFLOW_HTTP_REQUEST_TIMEOUT", 120.0)
         self._counts: Counter[str] = Counter()
@@ -261,12 +262,16 @@ class HttpSession:
             _log.log(level, "%s %s again in %.1f s (%s)", asked.method, asked.path, wait, failed.kind)
             if self._pacer is not None and failed.is_busy and not asked.safe:
                 self._pacer.penalise(wait)  # everybody who writes waits, this request in its next turn
-            elif not self._waited(wait):
-                raise failed.error from failed.__cause__
-            spent += wait
-            repeat += 1
+            else:
+                if failed.is_busy and asked.repeats is READS:
+                    self._quiet.keep(wait)  # everybody who reads waits, too
+                if not self._waited(wait):
+                    raise failed.error from failed.__cause__
+            spent, repeat = spent + wait, repeat + 1
 
     def _take_turn(self, asked: Asked) -> float | None:
+        if asked.repeats is READS and (left := self._quiet.left()):
+            self._waited(left)
         if self._pacer is None or asked.safe:
             return None
         if asked.method in _PACED:

@@ -27,6 +27,7 @@ __all__ = [
     "WINDOW",
     "WRITES",
     "WRITES_PER_WINDOW",
+    "Quiet",
     "Repeats",
     "WritePacer",
     "backoff",
@@ -94,6 +95,26 @@ def _moment(text: str) -> float | None:
         return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+class Quiet:
+    """What a 429 to one read asks of all who read from the same server: nobody does until then.
+
+    Shared by threads. ``now`` gives seconds from any fixed point.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._until = float("-inf")
+
+    def keep(self, seconds: float) -> None:
+        """From now on for so long, or longer when that was asked for before."""
+        self._until = max(self._until, self._now() + seconds)
+
+    def left(self) -> float:
+        """Seconds until it is over, 0.0 when it is."""
+        left = self._until - self._now()
+        return left if left > 0.001 else 0.0  # less is a rounding error
 
 
 class WritePacer:

@@ -29,6 +29,7 @@ __all__ = [
     "Sighting",
     "digest_of",
     "from_json",
+    "is_moving",
     "is_settled",
     "kept",
     "sighted",
@@ -90,13 +91,19 @@ def _ordered(value: Any) -> Any:
     return value
 
 
+def is_moving(entry: Mapping[str, Any]) -> bool:
+    """Of this entry of LIST an update is running, or nobody can tell: answers are not trusted."""
+    state = entry.get("state")
+    return is_updating(entry) if isinstance(state, Mapping) else state is not None
+
+
 def is_settled(entry: Mapping[str, Any], live: Live, read_at: str) -> bool:
     """A later entry that is the same as this one means that the endpoint is the same as this answer.
 
     Not while an update runs; not when LIST and GET speak of different states (one of them lags behind); and
     not when the timestamp tells whole seconds only, and the last change is just over.
     """
-    if is_updating(live.raw) or is_updating(entry):
+    if is_updating(live.raw) or is_moving(entry):
         return False
     both = [name for name in entry if name in live.raw and name not in ("config", "served_models")]
     stamps = ("id", "last_updated_timestamp")

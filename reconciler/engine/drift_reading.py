@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.engine.drift_cache import Cache, Held, digest_of, is_settled
+from reconciler.engine.drift_cache import Cache, Held, digest_of, is_moving, is_settled
 from reconciler.engine.moments import age
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import assemble, make_step
 from reconciler.engine.readers import list_names, read_live
 from reconciler.engine.snapshot import READ_PARALLELISM, Prune, beyond_declared, owners_of
 from reconciler.kinds import kind_of
-from reconciler.kinds.endpoint import is_updating
 from reconciler.values import Address, Live, Plan, Resource, Snapshot, Step
 from reconciler.verdict import Reading, Unseen
 
@@ -129,7 +128,7 @@ def _holds(
     return (
         held.entry == digest
         and held.live.raw.get("id") == entry.get("id")
-        and not is_updating(entry)
+        and not is_moving(entry)
         and passed is not None
         and passed <= max_age
         and ("permissions" not in resource.spec or held.live.permissions is not None)

@@ -156,9 +156,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
 def _left_alone(refusal: str) -> str:
     """What is not ours and as declared: nothing is refused, for nothing would be done."""
     what, _, _ = refusal.partition("\n")
-    return (
-        what if "belongs to" in what else f"{what}: as it is as declared it is left alone; --adopt takes it"
-    )
+    return what if "belongs to" in what else f"{what}; as declared, and left alone: --adopt takes it"
 
 
 def _asserted(resource: Resource, live: Live | None) -> Step:

@@ -37,8 +37,9 @@ def receipt_json(
     nobody anything about them, and says nothing of their values.
     """
     outcomes = {outcome.step.address: outcome for outcome in applied.outcomes}
-    touched = {address for address, outcome in outcomes.items() if outcome.results}
     after = applied.after.resources if applied.after is not None else {}
+    # What was only waited for was read again, too.
+    touched = {address for address, outcome in outcomes.items() if outcome.results or address in after}
     resources = []
     for resource in desired:
         outcome = outcomes.get(resource.address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,23 @@ def test_the_record_may_be_elsewhere_or_nowhere(
     assert main(["apply", "-y", "--journal", "blocked/runs", *_LOCAL]) == 1
     assert "--journal none" in capsys.readouterr().err
     assert main(["get", "e0", *_LOCAL]) == 1, "what cannot be recorded is not done"
+
+
+def test_without_its_record_nothing_is_lost_but_the_record(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(2)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    shutil.rmtree(tmp_path / ".reconciler")
+    assert main(["plan", "--detailed-exitcode", *_LOCAL]) == 0
+    capsys.readouterr()
+    assert main(["rollback", "-y"]) == 1
+    assert "no run" in capsys.readouterr().err
+    write(2, tag="y")
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    assert main(["rollback", "-y"]) == 0
+    write(2)
+    assert main(["plan", "--detailed-exitcode", *_LOCAL]) == 0
 
 
 def test_a_second_run_is_kept_apart(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -386,6 +386,8 @@ def test_a_move_is_asked_for_and_undone_in_its_order(shop: Shop) -> None:
     assert list(shop.live()) == ["new"]
     out, _ = shop.run("plan")
     assert "lifecycle.moved_from can be taken out" in out
+    _, err = shop.run("rollback", "--auto-approve", expect=3)
+    assert "Endpoint/new would be deleted once Endpoint/old is live" in err
     out, _ = shop.run("rollback", "--auto-approve", "--allow-replace")
     assert list(shop.live()) == ["old"]
     assert shop.live()["old"][STACK_TAG] == "shop"

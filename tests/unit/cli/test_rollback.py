@@ -125,3 +125,43 @@ def test_what_there_is_no_record_of(write: Write, capsys: pytest.CaptureFixture[
 def test_help_says_what_cannot_come_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rollback", "--help"]) == 0
     assert "The manifests are not changed" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_run_that_wrote_a_gateways_file_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reconciler import targets
+    from reconciler.client.file_gateway import FileGatewayClient
+    from tests.unit.engine.file_gateway import TARGET, FakeGateway
+    from tests.unit.engine.test_file_gateway import PARTS, endpoint
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_KEY", "sk-canary-0123456789")
+    config = tmp_path / "gateway.yaml"
+    config.write_text("endpoints: []\n")
+    gateway = FakeGateway(config)
+    monkeypatch.setattr(
+        targets, "connect", lambda *_, **named: FileGatewayClient(TARGET, str(config), adapter=gateway)
+    )
+    head = "apiVersion: reconciler/v1\nkind: Project\nstack: shop\n"
+    (tmp_path / "reconciler.yaml").write_text(f"{head}target: {TARGET}\nconfig_path: gateway.yaml\n")
+    (tmp_path / "manifests").mkdir()
+    manifest = tmp_path / "manifests" / "m.yaml"
+
+    manifest.write_text(PARTS + endpoint("[{model: big}]"))
+    assert main(["apply", "-y"]) == 0
+    first = config.read_text()
+    manifest.write_text(PARTS + endpoint("[{model: big, weight: 3}, {model: small}]"))
+    assert main(["apply", "-y"]) == 0
+    assert main(["rollback", "-y"]) == 0, capsys.readouterr().err
+    manifest.write_text(PARTS + endpoint("[{model: big}]"))
+    assert main(["plan", "--detailed-exitcode"]) == 0
+    assert config.read_text().startswith(first)  # an empty list of routes stays
+
+    assert main(["destroy", "-y"]) == 0
+    assert main(["rollback", "-y"]) == 0, capsys.readouterr().err
+    assert main(["plan", "--detailed-exitcode"]) == 0
+    capsys.readouterr()
+    (tmp_path / "reconciler.yaml").write_text(head)
+    assert main(["rollback", "-y"]) == 1
+    assert "which one it is is not said" in " ".join(capsys.readouterr().err.split())

@@ -641,6 +641,35 @@ def test_a_refused_delete_slows_writers_too(server: Server, clock: Clock) -> Non
     assert pacer.remaining() == 2
 
 
+def test_a_429_to_a_read_slows_every_reader(server: Server, clock: Clock) -> None:
+    others: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if not others:  # while the first one waits, another wants to read
+            others.append(0.0)
+            session.request("GET", "/other")
+            others.append(clock.now())
+        clock.sleep(seconds)
+
+    session = HttpSession(server.url, sleep=sleep, now=clock.now, chance=lambda: 0.0)
+    began = clock.now()
+    server.replies = [refusal(429, headers={"Retry-After": "40"}), OK, OK]
+    session.request("GET", "/x")
+    assert others[1] - began == 40.0
+    assert clock.waits[0] == 40.0
+
+
+def test_a_429_to_a_query_slows_no_reader(server: Server, clock: Clock) -> None:
+    session = HttpSession(server.url, sleep=clock.sleep, now=clock.now, chance=lambda: 0.0)
+    server.otherwise = refusal(429, headers={"Retry-After": "400"})
+    with pytest.raises(errors.RateLimited):
+        session.request("POST", "/x/invocations", retry_safe=True)
+    server.otherwise = OK
+    waits = len(clock.waits)
+    session.request("GET", "/x")
+    assert len(clock.waits) == waits, "it is one endpoint's limit"
+
+
 def test_reads_do_not_slow_writers(server: Server, clock: Clock) -> None:
     session, pacer = paced(server, clock)
     server.replies = [refusal(429, headers={"Retry-After": "40"})]

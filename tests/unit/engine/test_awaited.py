@@ -11,7 +11,10 @@ import pytest
 from reconciler.cli.acting import exit_code
 from reconciler.emulator.wire import Request, Response
 from reconciler.engine.apply import apply
+from reconciler.engine.receipt import receipt_json
+from reconciler.engine.snapshot import read_snapshot
 from reconciler.engine.waiting import is_before
+from reconciler.redact import Redactor
 from reconciler.report.text import outcome_text
 from reconciler.values import Action, StepStatus
 from tests.unit.engine.workbench import Bench, custom, endpoint
@@ -45,6 +48,10 @@ def test_an_update_that_runs_already_is_waited_for_without_a_write() -> None:
     told = outcome_text(applied.plan, applied.outcomes, converged=applied.converged)
     assert "Endpoint/chat is as declared: the update that was running ended in 1 min" in told
     assert any(event.phase == "waiting" for event in bench.events)
+    before = read_snapshot(bench.client, [wanted], target="t", taken_at="now")
+    receipt = receipt_json(applied, [wanted], before, (), None, facts={}, redactor=Redactor())
+    assert receipt["resources"][0]["read_again"]
+    assert receipt["converged"]
 
 
 def test_it_is_not_waited_for_on_request() -> None:
@@ -91,6 +98,18 @@ def test_a_stop_ends_the_waiting() -> None:
     applied = apply(plan, bench.client, [wanted], taken_at=lambda: "now", clock=bench.clock, stop=stop)
     assert applied.outcomes[0].status is StepStatus.NOT_WAITED
     assert not applied.converged
+    assert exit_code(applied) == 1, "nobody knows whether it will be live"
+
+
+def test_a_stop_after_the_last_call_is_no_success() -> None:
+    bench, stop = Bench(), threading.Event()
+    wanted = endpoint(config=custom("1"))
+    bench.clock.on_sleep = stop.set
+    plan = bench.plan(wanted)
+    applied = apply(plan, bench.client, [wanted], taken_at=lambda: "now", clock=bench.clock, stop=stop)
+    assert [result.outcome for result in applied.outcomes[0].results] == ["done"]
+    assert exit_code(applied) == 1
+    assert exit_code(bench.apply(endpoint("other", config=custom("1")), wait=False)) == 0
 
 
 def test_a_read_that_tells_the_failure_before_is_not_believed() -> None:

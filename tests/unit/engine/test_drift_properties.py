@@ -75,12 +75,13 @@ def _edit(desk: Desk, name: str, spec: dict[str, Any] | None, silent: bool) -> N
 
 
 def _seen(plan: dict[str, Any], unseen: set[tuple[str, str]]) -> Any:
-    """The plan without what the fast check said it had not looked at."""
+    """The plan without what the fast check said it had not looked at, and silent sections that no manifest
+    manages: whether there is anything in them is nobody's business."""
     told = []
     for step in plan["steps"]:
         hidden = {section for address, section in unseen if address == step["address"]}
         changes = [c for c in step["changes"] if c["path"].split(".")[0].split("[")[0] not in hidden]
-        skipped = [s for s in step["skipped"] if s["path"].split(".")[0].split("[")[0] not in hidden]
+        skipped = [s for s in step["skipped"] if s["path"].split(".")[0].split("[")[0] not in _SILENT]
         kept = {"address": step["address"], "changes": changes, "skipped": skipped, "notes": step["notes"]}
         told.append(kept if hidden else {**kept, "action": step["action"], "compared": step["compared"]})
     return told
