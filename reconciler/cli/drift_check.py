@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, everything_known, is_ascii, sum_up, tell, wants_colour, width_of
+from reconciler.cli.pruning import prune_of
 from reconciler.cli.recording import home
 from reconciler.errors import UserError
 
@@ -264,7 +265,7 @@ class Check:
                 now=self._now,
                 fast=self._asked.fast,
                 max_age=self._asked.max_age,
-                prune=read.prune(options),
+                prune=prune_of(read, options),
             )
             listed = [Address("Endpoint", name) for name in seen.entries]
             return seen.plan, seen.reading, seen.unseen, seen.snapshot.resources, seen.held, listed
