@@ -14,6 +14,7 @@ from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
 from reconciler.cli.judging import Approve
 from reconciler.cli.plan_files import From, apply_file, is_plan_file
+from reconciler.cli.pruning import prune_of
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
@@ -123,7 +124,7 @@ def apply(
     def planned(snapshot: Snapshot, client: Any) -> Plan:
         return read.plan(snapshot, options)
 
-    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(options))
+    return act(read, planned, how, deleting=bool(read.gone), prune=prune_of(read, options))
 
 
 def destroy(

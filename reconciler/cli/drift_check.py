@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, everything_known, is_ascii, sum_up, tell, wants_colour, width_of
+from reconciler.cli.pruning import prune_of
+from reconciler.cli.recording import home
 from reconciler.errors import UserError
 
 if TYPE_CHECKING:
@@ -185,7 +187,6 @@ class Check:
     def found(self, kinds: frozenset[str]) -> Drift:
         """What drifted. Raises TargetError when the live side cannot be read."""
         from reconciler.cli.drift_files import cache_path, load_cache, reader, save_cache
-        from reconciler.cli.recording import home
         from reconciler.engine.drift import sifted
         from reconciler.engine.drift_cache import Cache, Sighting, kept, sighted
         from reconciler.engine.drift_since import after_runs, converged_runs, since, told_paths
@@ -270,7 +271,7 @@ class Check:
                 now=self._now,
                 fast=self._asked.fast,
                 max_age=self._asked.max_age,
-                prune=read.prune(options),
+                prune=prune_of(read, options),
             )
             listed = [Address("Endpoint", name) for name in seen.entries]
             return seen.plan, seen.reading, seen.unseen, seen.snapshot.resources, seen.held, listed

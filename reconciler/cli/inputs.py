@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli.options import parse_resend
 from reconciler.cli.output import know, tell
+from reconciler.cli.pruning import check_prune, part_of
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
-from reconciler.targets import HOW_TO_TRY, connect, family, for_target, prunable
+from reconciler.targets import HOW_TO_TRY, connect, family, for_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.cli.since import Base
     from reconciler.engine.options import PlanOptions
-    from reconciler.engine.snapshot import Prune
     from reconciler.manifest.document import Loaded
     from reconciler.manifest.environments import Environment
     from reconciler.manifest.project import Project
@@ -100,19 +100,6 @@ class Input:
         chosen = self.project.environments.get(self.environment)
         return {**self.project.limits, **(chosen.limits if chosen else {})}
 
-    @property
-    def part(self) -> str:
-        """Why these are not all manifests of the stack, as far as can be known; "" when they are."""
-        if not self.scope.is_whole:
-            scope = self.scope
-            return "--select" if scope.select else "--exclude" if scope.exclude else "--changed-since"
-        named = list(self.project.manifests) if self.project else []
-        if not named and Path("manifests").is_dir():
-            named = ["manifests"]
-        given = [Path(path).resolve() for path in self.paths]
-        left = [one for one in map(Path, named) if not any(one.resolve().is_relative_to(g) for g in given)]
-        return f"PATHS without {left[0]}" if given and left else ""
-
     def plan_options(
         self, resend: list[str] | None = None, *, adopt: bool = False, prune: bool = False
     ) -> PlanOptions:
@@ -122,41 +109,8 @@ class Input:
 
         wanted = parse_resend(resend, [resource.address for resource in self.loaded.resources])
         if prune:
-            self.check_prune()
-        return PlanOptions(self.stack, wanted, adopt, prune, is_whole=not self.part)
-
-    def check_prune(self) -> None:
-        """Raises UsageError where it cannot be told what is no longer declared."""
-        if not self.stack:
-            raise UsageError(
-                "--prune deletes what a stack owns, and no stack is named",
-                fix="name it: stack: in reconciler.yaml, or --stack",
-            )
-        if self.part:
-            raise UsageError(
-                f"--prune goes with all manifests of the stack, not with {self.part}",
-                why="what only the others declare would be deleted",
-                fix="leave it out, or leave --prune out",
-            )
-        if not prunable(self.target, self.config_path):
-            raise UsageError(
-                f"--prune: no list of {self.target} tells which stack owns what",
-                fix="delete with destroy what is no longer wanted, before its manifest goes",
-            )
-        if self.project is not None and (twins := _sharing(self.project, self.environment, self.stack)):
-            raise UsageError(
-                f"--prune: the environments {' and '.join(twins)} share target and stack {self.stack}",
-                why="what one declares, the other would delete",
-                fix="give each a stack of its own: stack: in its environment",
-            )
-
-    def prune(self, options: PlanOptions) -> Prune | None:
-        """What is read for a plan that prunes; None for another."""
-        if not options.prune:
-            return None
-        from reconciler.engine.snapshot import Prune
-
-        return Prune(self.stack, prunable(self.target, self.config_path))
+            check_prune(self)
+        return PlanOptions(self.stack, wanted, adopt, prune, is_whole=not part_of(self))
 
     def tell_warnings(self) -> None:
         """The warnings, on stderr; after the line that names the target."""
@@ -223,20 +177,6 @@ def load(
         scope=scope,
         paths=tuple(paths or ()),
     )
-
-
-def _sharing(project: Project, chosen: str, stack: str) -> tuple[str, ...]:
-    """The environments that have this one's target and stack, itself among them; none when it is alone."""
-    of = project.environments
-    if chosen not in of:
-        return ()
-
-    def place(one: Environment) -> tuple[str, str]:
-        return str(one.settings.get("target") or project.target), one.stack or project.stack
-
-    here = (place(of[chosen])[0], stack)
-    found = tuple(name for name, one in of.items() if name == chosen or place(one) == here)
-    return found if len(found) > 1 else ()
 
 
 def _selected(loaded: Loaded, scope: Scope, project: Project | None) -> Loaded:

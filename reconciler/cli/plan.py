@@ -17,6 +17,7 @@ from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.plan_files import From
+from reconciler.cli.pruning import prune_of
 from reconciler.cli.recording import home
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
@@ -212,7 +213,7 @@ def _live(
         read.tell_warnings()
         if check_models:
             inputs.check_models(read)
-        now, prune = opt.taken_at(), read.prune(options)
+        now, prune = opt.taken_at(), prune_of(read, options)
         if read.base is None:
             seen, made = read_and_plan(
                 client, read.loaded.resources, options, target=read.target, taken_at=now, prune=prune

@@ -15,6 +15,7 @@ import typer
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_report, everything_known, tell
+from reconciler.cli.pruning import check_prune, prune_of
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import RefusedError, StaleError, UsageError
 from reconciler.redact import control
@@ -216,7 +217,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         raise found.problem
     read = _input(found, given)
     if file.options.prune:
-        read.check_prune()
+        check_prune(read)
 
     def again(snapshot: Snapshot) -> Plan:
         return read.plan(snapshot, replace(file.options, stack=read.stack))
@@ -231,7 +232,7 @@ def apply_file(path: str, given: From, how: How, *, skip_stale: bool = False) ->
         return _without(again(snapshot), moved, file)
 
     how = replace(how, approved_before=file.plan.get("policies", ()))
-    return act(read, planned, how, deleting=bool(read.gone), prune=read.prune(file.options))
+    return act(read, planned, how, deleting=bool(read.gone), prune=prune_of(read, file.options))
 
 
 def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:
