@@ -146,7 +146,8 @@ def for_target(
     if stack and _keeps_tags(target):
         from reconciler.kinds.deployment import MARKED, marked
 
-        return tuple(marked(replace(r, address=replace(r.address, dialect=MARKED)), stack) for r in resources)
+        owned = (replace(r, address=replace(r.address, dialect=MARKED), stack=stack) for r in resources)
+        return tuple(marked(resource, stack) for resource in owned)
     return tuple(replace(r, address=replace(r.address, dialect="plugin")) for r in resources)
 
 

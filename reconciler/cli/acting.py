@@ -205,7 +205,7 @@ def _approve(plan: Plan, limits: Limits, how: How, target: str) -> Plan:
     if refused is None and not may_ask:
         refused = unapproved(plan)
     if refused:
-        how.reports.plan(plan, is_announced=True)
+        how.reports.plan(plan, is_announced=True, is_refused=True)
         raise refused
     if asks:
         _ask(plan, target, policies)

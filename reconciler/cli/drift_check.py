@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, everything_known, is_ascii, sum_up, tell, wants_colour, width_of
-from reconciler.cli.recording import home
 from reconciler.errors import UserError
 
 if TYPE_CHECKING:
+    from reconciler.cli import inputs
     from reconciler.cli.drift_files import Ground, Verdict
     from reconciler.cli.reports import Reports
     from reconciler.engine.drift import Term
@@ -107,6 +106,7 @@ def unchanged(asked: Asked, open_clients: ExitStack) -> int | Ahead | None:
 def check(
     asked: Asked, reports: Reports, scope: opt.Scope, ahead: Ahead | None, open_clients: ExitStack
 ) -> int:
+    from reconciler.cli import inputs
     from reconciler.engine.drift import parse_kinds
     from reconciler.targets import connect, describe
 
@@ -155,6 +155,7 @@ def _terms(words: Mapping[str, Any], known: Sequence[Address]) -> tuple[tuple[Te
 
 def _files_before(words: Mapping[str, Any]) -> tuple[Ground, str] | None:
     """The files of this run with their digest, before they are read: a verdict stands on no later ones."""
+    from reconciler.cli import inputs
     from reconciler.cli.drift_files import ground_of
     from reconciler.manifest.files import PROJECT_FILE
 
@@ -179,10 +180,12 @@ class Check:
         self._host = getattr(client, "host", "") or ""
         self._now = moments.now()
         self._look: Look | None = None
+        self._cache_path, self._stamp = Path(), ""
 
     def found(self, kinds: frozenset[str]) -> Drift:
         """What drifted. Raises TargetError when the live side cannot be read."""
         from reconciler.cli.drift_files import cache_path, load_cache, reader, save_cache
+        from reconciler.cli.recording import home
         from reconciler.engine.drift import sifted
         from reconciler.engine.drift_cache import Cache, Sighting, kept, sighted
         from reconciler.engine.drift_since import after_runs, converged_runs, since, told_paths
@@ -191,9 +194,9 @@ class Check:
         read, now = self._read, self._now
         path = cache_path(home(read), read.target, self._host, read.environment, read.stack)
         this = reader()
-        cache = load_cache(path, target=read.target, program=this, now=now)
-        plan, reading, unseen, lives, held, listed = self._seen(cache)
-        cache = self._with_verdict(cache)
+        found = load_cache(path, target=read.target, program=this, now=now)
+        plan, reading, unseen, lives, held, listed = self._seen(found.cache)
+        cache = self._with_verdict(found.cache)
         whole = {step.address: step for step in plan.steps if kind_of_drift(step)}
         runs = converged_runs(
             home(read) / "runs", whole, host=self._host, target=read.target, environment=read.environment
@@ -222,7 +225,10 @@ class Check:
         )
         looked = {step.address for step in plan.steps}
         everything = Cache(cache.salt, kept(cache, held, looked, listed), after)
-        trouble = save_cache(path, everything, target=read.target, program=this, redactor=everything_known())
+        trouble, self._stamp = save_cache(
+            found, everything, target=read.target, program=this, redactor=everything_known()
+        )
+        self._cache_path = path
         if trouble:
             tell(f"warning: what this check saw cannot be kept: {trouble}")
         return Drift(sieved, drifted, aside, unseen, reading, now, read.environment)
@@ -327,6 +333,8 @@ class Check:
             target=read.target,
             host=self._host,
             environment=read.environment,
+            cache=str(self._cache_path),
+            stamp=self._stamp,
             addresses=tuple(str(step.address) for step in found.plan.steps),
             ground=ground,
             files=digest,

@@ -99,35 +99,79 @@ def cache_path(home: Path, *parts: str) -> Path:
     return home / _FOLDER / f"{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:20]}.json"
 
 
-def load_cache(path: Path, *, target: str, program: str, now: str) -> Cache:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A cache with its file. ``stamp``: which state of the file it is, "" for none; a file is only ever
+    replaced, and only when what it holds of endpoints has changed."""
+
+    cache: Cache
+    path: Path
+    stamp: str = ""
+
+    @property
+    def seen_path(self) -> Path:
+        """The sightings: they change with every check, and stand beside."""
+        return self.path.with_suffix(".seen")
+
+
+def load_cache(path: Path, *, target: str, program: str, now: str) -> Kept:
     """The cache; an empty one for a file that is not there, broken, or of another version."""
     from reconciler.engine.drift_cache import Cache, from_json
 
-    content = _read(path)
-    found = None if content is None else from_json(content, target=target, program=program, now=now)
-    return found or Cache(secrets.token_hex(16))
+    content, stamp = _read(path)
+    seen, _ = _read(path.with_suffix(".seen"))
+    if isinstance(content, dict):
+        is_ours = isinstance(seen, dict) and seen.get("target") == target
+        found = from_json(
+            {**content, "seen": seen.get("seen") if is_ours else {}}, target=target, program=program, now=now
+        )
+        if found is not None:
+            return Kept(found, path, stamp)
+    return Kept(Cache(secrets.token_hex(16)), path)
 
 
-def save_cache(path: Path, cache: Cache, *, target: str, program: str, redactor: Redactor) -> str:
-    """Write it, whole or not at all; what went wrong, "" when nothing did."""
+def save_cache(
+    before: Kept, cache: Cache, *, target: str, program: str, redactor: Redactor
+) -> tuple[str, str]:
+    """Write it, each file whole or not at all. What went wrong, "" when nothing did; and the stamp then."""
     from reconciler.engine.drift_cache import to_json
 
-    return _write(path, to_json(cache, target=target, program=program, redactor=redactor))
+    content = to_json(cache, target=target, program=program, redactor=redactor)
+    seen = {"target": target, "seen": content.pop("seen")}
+    trouble, stamp = "", before.stamp
+    held = before.cache.held
+    if not stamp or len(held) != len(cache.held) or any(held.get(a) is not h for a, h in cache.held.items()):
+        trouble, stamp = _write(before.path, content)
+    return trouble or _write(before.seen_path, seen)[0], stamp
 
 
-def _read(path: Path) -> Any:
+def stamp_of(path: str) -> str:
+    """Which state of a cache's file this is, "" when there is none."""
     try:
-        if path.stat().st_size > _LARGEST:
-            return None
-        return json.loads(path.read_bytes())
+        return _stamp(os.stat(path))  # noqa: PTH116
+    except OSError:
+        return ""
+
+
+def _stamp(found: os.stat_result) -> str:
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def _read(path: Path) -> tuple[Any, str]:
+    """What a file holds, None for what is no JSON; and its stamp."""
+    try:
+        with path.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            content = json.loads(stream.read()) if found.st_size <= _LARGEST else None
+        return content, _stamp(found)
     except (OSError, ValueError, RecursionError):
-        return None
+        return None, ""
 
 
-def _write(path: Path, content: Any) -> str:
+def _write(path: Path, content: Any) -> tuple[str, str]:
     """A private file in a private folder: it tells what is served where. Readers see the old or the new.
 
-    Not synced: what a power cut tears is no cache. Gives what went wrong, "" when nothing did.
+    Not synced: what a power cut tears is no cache. Gives what went wrong, "" when nothing did, and the stamp.
     """
     text = json.dumps(content, ensure_ascii=False, default=str)
     try:
@@ -136,14 +180,16 @@ def _write(path: Path, content: Any) -> str:
         try:
             with os.fdopen(number, "wb") as stream:
                 stream.write(text.encode("utf-8", "backslashreplace"))
+                stream.flush()
+                stamp = _stamp(os.fstat(number))
             os.replace(name, path)  # noqa: PTH105
         except BaseException:
             with suppress(OSError):
                 os.unlink(name)  # noqa: PTH108
             raise
     except OSError as error:
-        return f"{path}: {error.strerror or error}"
-    return ""
+        return f"{path}: {error.strerror or error}", ""
+    return "", stamp
 
 
 # ---- what a verdict stands on ---------------------------------------------------------------------------
@@ -210,14 +256,17 @@ _NO_TEXTS: Final = ("ground", "addresses")
 class Verdict:
     """That nothing had drifted, and on what that stands. Good for as long as nothing of it changes.
 
-    ``addresses``: what was looked at. ``listed``: digest of LIST. ``read_at``: when the oldest part was read
-    in detail. ``seen_at``: the last check that found everything as declared. ``answer``, ``summary``: what is
-    told on stdout, and in a table.
+    ``cache``, ``stamp``: the cache's file, and its state: another check may have seen since what this one did
+    not look at. ``addresses``: what was looked at. ``listed``: digest of LIST. ``read_at``: when the oldest
+    part was read in detail. ``seen_at``: the last check that found everything as declared. ``answer``,
+    ``summary``: what is told on stdout, and in a table.
     """
 
     target: str
     host: str
     environment: str
+    cache: str
+    stamp: str
     addresses: tuple[str, ...]
     ground: Ground
     files: str
@@ -233,7 +282,7 @@ class Verdict:
     def load(cls, path: Path, program: str | None) -> Verdict | None:
         """The verdict of a file, None for anything else. ``program``: the one that must have made it, None
         for any."""
-        content = _read(path)
+        content, _ = _read(path)
         try:
             if content["verdict"] != FORMAT or program not in (None, content["program"]):
                 return None
@@ -246,10 +295,12 @@ class Verdict:
             return None
 
     def stands(self) -> bool:
-        """Files and references are what they were."""
+        """Files, references and the cache are what they were."""
         is_new = not self.ground.project and Path(_PROJECT_FILE).is_file()
         return (
             not is_new
+            and bool(self.stamp)
+            and stamp_of(self.cache) == self.stamp
             and bool(self.files)
             and self.ground.files_digest() == self.files
             and self.ground.values_digest(self.salt) == self.values

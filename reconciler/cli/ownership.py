@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import acting_options as act_opt
-from reconciler.cli import inputs
+from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
 from reconciler.cli.acting import How, act
 from reconciler.cli.budget import WriteLimit
@@ -28,7 +28,11 @@ __all__ = ["adopt", "release"]
 
 def adopt(
     addresses: Annotated[
-        list[str], typer.Argument(help="What to take, as manifests declare it: Kind/name, with * and ?.")
+        list[str],
+        typer.Argument(
+            help="What to take, as manifests declare it: Kind/name, with * and ?.",
+            autocompletion=completion.addresses,
+        ),
     ],
     environment: opt.Environments = None,
     target: opt.Target = None,
@@ -75,7 +79,9 @@ def adopt(
 
 
 def release(
-    addresses: Annotated[list[str], typer.Argument(help="What to give up: Kind/name.")],
+    addresses: Annotated[
+        list[str], typer.Argument(help="What to give up: Kind/name.", autocompletion=completion.addresses)
+    ],
     environment: opt.Environments = None,
     target: opt.Target = None,
     stack: opt.Stack = None,

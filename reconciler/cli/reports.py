@@ -106,14 +106,24 @@ class Reports:
 
             answer(guarded(redacted(self._plan_text(plan, True))))
 
-    def plan(self, plan: Plan, *, is_announced: bool = False, is_answered: bool = False) -> None:
+    def plan(
+        self, plan: Plan, *, is_announced: bool = False, is_answered: bool = False, is_refused: bool = False
+    ) -> None:
         """A plan (in a drift check: what drifted) as the answer, and in the files.
 
         ``is_announced``: people have read its text already; ``is_answered``: stdout has its answer.
+        ``is_refused``: it is that of an apply that was refused.
         """
-        self.plans([plan], is_announced=is_announced, is_answered=is_answered)
+        self.plans([plan], is_announced=is_announced, is_answered=is_answered, is_refused=is_refused)
 
-    def plans(self, plans: Sequence[Plan], *, is_announced: bool = False, is_answered: bool = False) -> None:
+    def plans(
+        self,
+        plans: Sequence[Plan],
+        *,
+        is_announced: bool = False,
+        is_answered: bool = False,
+        is_refused: bool = False,
+    ) -> None:
         """Several plans in one report; as JSON a list of them."""
         from reconciler.engine.safety import counts
         from reconciler.report.page import Purpose, page_of_plan
@@ -121,7 +131,9 @@ class Reports:
         sum_up(", ".join("nothing to do" if plan.is_empty else counts(plan) for plan in plans))
         drift = Purpose.DRIFT if self.purpose == Purpose.DRIFT else Purpose.PLAN
         self._report(
-            lambda: [page_of_plan(plan, purpose=drift, known=known()) for plan in plans],
+            lambda: [
+                page_of_plan(plan, purpose=drift, known=known(), is_refused=is_refused) for plan in plans
+            ],
             lambda on_terminal: "\n".join(self._plan_text(plan, on_terminal) for plan in plans),
             lambda: _plans_json(plans),
             is_announced=is_announced,

@@ -174,4 +174,4 @@ def _different(resource: Resource, live: Live) -> str:
 
 def _owner(live: Live) -> str:
     of = kind_of(live.address)
-    return of.owned_by(live) if of.owned_by is not None else ""
+    return str(of.owned_by(live)) if of.owned_by is not None else ""

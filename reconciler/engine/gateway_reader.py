@@ -168,7 +168,7 @@ def _owned(lists: _Lists, desired: Sequence[Resource]) -> dict[Address, tuple[st
         owned_by = kind(name).owned_by
         for raw in lists.get(name, ()):
             address = Address(name, _name(name, raw))
-            if owned_by is not None and (owner := owned_by(Live(address, raw))):
+            if owned_by is not None and (owner := str(owned_by(Live(address, raw)))):
                 found[address] = (owner, raw)
     of = kind("GatewayBudget")
     for raw in lists.get(of.name, ()):

@@ -22,13 +22,14 @@ from reconciler.values import (
     FieldPath,
     Live,
     LiveId,
+    Masked,
     Reference,
     Resource,
     Snapshot,
     Step,
 )
 
-__all__ = ["foreign", "in_use", "linked_steps", "ordered_deletes", "users", "with_ids"]
+__all__ = ["foreign", "in_use", "linked_steps", "ordered_deletes", "owner_of", "users", "with_ids"]
 
 
 def linked_steps(desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot) -> tuple[Step, ...]:
@@ -187,11 +188,21 @@ def in_use(address: Address, users: str) -> str:
 # ---- ownership ------------------------------------------------------------------------------------------
 
 
+def owner_of(of: Kind, resource: Resource, live: Live) -> str:
+    """The stack that owns a live resource, "" when none does; of a digest can only be told whether it is that
+    of ``resource``."""
+    # As its target speaks of it: a saved snapshot does not tell that.
+    owner = of.owned_by(replace(live, address=resource.address)) if of.owned_by is not None else ""
+    if isinstance(owner, Masked):
+        return resource.stack if owner.matches(resource.stack) else str(owner)
+    return owner
+
+
 def foreign(of: Kind, resource: Resource, live: Live, adopt: bool) -> str:
     """Why a live resource may not be changed or deleted by this stack; "" when it may."""
     if of.owned_by is None:
         return ""
-    owner = of.owned_by(live)
+    owner = owner_of(of, resource, live)
     if owner == resource.stack or (not owner and (adopt or resource.marks)):
         return ""
     if owner and not resource.stack:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.engine.compare import Comparison, compare_sections
-from reconciler.engine.links import foreign, linked_steps, ordered_deletes
+from reconciler.engine.links import foreign, linked_steps, ordered_deletes, owner_of
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.ownership import beyond, deletion, moved_notes, ownership_notes, protection
 from reconciler.kinds import kind_of
 from reconciler.shape import canonical, canonical_sources
 from reconciler.values import (
+    STACK_TAG,
     Action,
     FieldChange,
     FieldPath,
@@ -117,9 +118,13 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
         found.changes.insert(0, renaming)
     refusal = foreign(of, resource, live, options.adopt)
     is_taken = False
-    if of.owner_change is not None and not refusal and (owning := of.owner_change(resource, live)):
+    if refusal:  # a marker among tags that are compared: whose it is changes by adoption alone
+        found.changes = [change for change in found.changes if STACK_TAG not in change.path]
+    elif of.owner_change is None and of.owned_by is not None:
+        is_taken = owner_of(of, resource, live) != resource.stack
+    elif of.owner_change is not None and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)
-        is_taken = of.owned_by is not None and of.owned_by(live) != resource.stack
+        is_taken = owner_of(of, resource, live) != resource.stack
     if of.protection_change is not None and not refusal:
         found.changes += filter(None, (of.protection_change(resource, live),))
     changes = _with_sources(resource, desired, found.changes)

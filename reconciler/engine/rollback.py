@@ -23,6 +23,7 @@ from reconciler.kinds import kind_of, marks
 from reconciler.kinds.file_parts import DIALECT
 from reconciler.schema import Field
 from reconciler.values import (
+    PROTECTED_TAG,
     Action,
     Address,
     FieldPath,
@@ -41,6 +42,11 @@ _UNREADABLE = (Reason.WRITE_ONLY, Reason.NOT_ECHOED)
 _STAYS = {
     "owner": "it stays this stack's",
     "name": "its new name stays: moved_from in its manifest renames it back",
+}
+# Sections that are tags of ours, which a run may have set or taken away.
+_BEARS: Mapping[str, Mapping[str, str]] = {
+    "Endpoint": marks.SECTIONS,
+    "GatewayEndpoint": {marks.PROTECTION: PROTECTED_TAG},
 }
 # By what a resource that has no name is found, beside what its schema requires.
 _KNOWN_BY = {"GatewayBudget": ("target_value",)}
@@ -343,7 +349,7 @@ class _Undoing:
             spec[name] = value
         tags = self._carried()
         # What the run did to them is undone; what it left as it was stays as it is now.
-        bears = marks.SECTIONS if address.kind == "Endpoint" else {}
+        bears = {} if address.dialect else _BEARS.get(address.kind, {})
         carried = {tag: tags.get(tag) for name, tag in bears.items() if name in sections}
         if isinstance(spec.get("tags"), Mapping):
             spec["tags"] = marks.without_marks(spec["tags"])
@@ -382,7 +388,9 @@ class _Undoing:
 
     def _carried(self) -> Mapping[str, Any]:
         """The tags that were there, ours among them."""
-        return self._shape().get("tags") or {}
+        assert self.before is not None
+        protected = kind_of(self.acted.address).is_protected(self.before)
+        return {**(self._shape().get("tags") or {}), **({PROTECTED_TAG: "true"} if protected else {})}
 
     def _shape(self) -> Mapping[str, Any]:
         """What was there, in the shape of a spec."""

@@ -19,6 +19,7 @@ from reconciler.values import (
     Call,
     FieldChange,
     Live,
+    Masked,
     Reference,
     Resource,
     Skipped,
@@ -128,9 +129,9 @@ class IdOf(Protocol):
 
 
 class OwnerOf(Protocol):
-    """The stack that owns a live resource."""
+    """The stack that owns a live resource; of a saved snapshot it may be a digest."""
 
-    def __call__(self, live: Live) -> str: ...
+    def __call__(self, live: Live) -> str | Masked: ...
 
 
 class ChangeOf(Protocol):

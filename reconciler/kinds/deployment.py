@@ -43,6 +43,7 @@ __all__ = [
     "normalise",
     "notes",
     "notice",
+    "owned_by",
     "owner_of",
     "status",
     "told_config",
@@ -97,6 +98,13 @@ def owner_of(shape: Mapping[str, Any], mine: str) -> str:
     if isinstance(marker, Masked) and marker.matches(mine):
         return mine
     return str(marker or "")
+
+
+def owned_by(live: Live) -> str | Masked:
+    """The stack whose marker it bears, where the plugin says that it keeps tags; "" when nobody's."""
+    tags = told_config(live).get("tags") if live.address.dialect == MARKED else None
+    marker = tags.get(STACK_TAG) if isinstance(tags, Mapping) else None
+    return marker if isinstance(marker, Masked) else str(marker or "")
 
 
 def with_their_tags(config: Mapping[str, Any], live: Live | None) -> dict[str, Any]:
@@ -204,7 +212,7 @@ def notice(action: Action, changes: Sequence[FieldChange]) -> str:
     match action:
         case Action.CREATE:
             return "new deployment"
-        case Action.UPDATE:
+        case Action.UPDATE | Action.ADOPT:
             return "what the target does while it updates a deployment"
         case Action.DELETE:
             return "the deployment is gone from the delete on"
@@ -225,15 +233,16 @@ def calls(
     spec = resource.spec
     where = {"endpoint": spec["endpoint"]} if spec.get("endpoint") else {}
     arguments: dict[str, Any] = {"name": name}
-    if action in (Action.CREATE, Action.UPDATE):
+    if action in (Action.CREATE, Action.UPDATE, Action.ADOPT):
         arguments |= {
             key: spec[key] for key in ("model_uri", "flavor", "config") if spec.get(key) is not None
         }
-    if action is Action.UPDATE and "config" in arguments:
+    if action in (Action.UPDATE, Action.ADOPT) and "config" in arguments:
         arguments["config"] = with_their_tags(arguments["config"], live)
     operation = {
         Action.CREATE: "create_deployment",
         Action.UPDATE: "update_deployment",
+        Action.ADOPT: "update_deployment",
         Action.DELETE: "delete_deployment",
     }.get(action)
     if operation is None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds import deployment
-from reconciler.kinds.deployment import fingerprint, moved, notes, query_path, status
+from reconciler.kinds.deployment import fingerprint, moved, notes, owned_by, query_path, status
 from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "normalise",
     "notes",
     "notice",
+    "owned_by",
     "query_path",
     "status",
 ]
@@ -53,7 +54,7 @@ def calls(
         case Action.CREATE:
             arguments = {"name": name, "config": config}
             return (Call("create_endpoint", arguments, "POST", f"create_endpoint/{name}", config),)
-        case Action.UPDATE:
+        case Action.UPDATE | Action.ADOPT:
             config = deployment.with_their_tags(config, live)
             arguments = {"endpoint": name, "config": config}
             path = f"update_endpoint/{name}"

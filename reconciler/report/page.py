@@ -162,12 +162,21 @@ class Ink:
         return self._known.text(text) if self._known else text
 
 
-def page_of_plan(plan: Plan, *, purpose: Purpose = Purpose.PLAN, known: Redactor | None = None) -> Page:
-    """The page of a plan, or of a drift check. ``known``: secrets of this run beyond those in the steps."""
+def page_of_plan(
+    plan: Plan,
+    *,
+    purpose: Purpose = Purpose.PLAN,
+    known: Redactor | None = None,
+    is_refused: bool = False,
+) -> Page:
+    """The page of a plan, or of a drift check. ``known``: secrets of this run beyond those in the steps.
+
+    ``is_refused``: of an apply that was refused: what waits for an approval, or is frozen, fails.
+    """
     is_drift = purpose is Purpose.DRIFT
     from reconciler.report.policies import violation_items  # it is made of what stands here
 
-    items = violation_items(plan, known)
+    items = violation_items(plan, known, is_refused=is_refused)
     items += [planned_item(step, known, is_drift) for step in plan.steps]
     loud = [item for item in items if item.level is not Level.QUIET or item.told]
     quiet = [item for item in items if item.level is Level.QUIET and not item.told]

@@ -84,15 +84,16 @@ def closing_lines(plan: Plan, pen: Pen) -> list[str]:
     return lines
 
 
-def violation_items(plan: Plan, known: Redactor | None) -> list[Item]:
-    """An item for each freeze and each violation. What denies fails a check; what only asks or warns does
-    not."""
+def violation_items(plan: Plan, known: Redactor | None, *, is_refused: bool = False) -> list[Item]:
+    """An item for each freeze and each violation. What denies fails a check; what stops an apply fails one
+    that was refused (``is_refused``), and is a warning before."""
     ink = Ink(Redactor.of(*plan.steps), known)
-    frozen = [_freeze_item(freeze, ink) for freeze in plan.freezes]
-    return frozen + [_item(violation, ink) for violation in _sorted(plan.violations)]
+    frozen = [_freeze_item(freeze, ink, is_refused) for freeze in plan.freezes]
+    return frozen + [_item(violation, ink, is_refused) for violation in _sorted(plan.violations)]
 
 
-def _freeze_item(freeze: Freeze, ink: Ink) -> Item:
+def _freeze_item(freeze: Freeze, ink: Ink, is_refused: bool) -> Item:
+    fails = is_refused and bool(freeze.stops)
     file, line, column = place_of(freeze.source, ink)
     return Item(
         address=ink.text(freeze.what),
@@ -100,27 +101,29 @@ def _freeze_item(freeze: Freeze, ink: Ink) -> Item:
         what="freeze",
         sign="✗" if freeze.stops else "!",
         ending=ink.text(f"is frozen until {freeze.until}"),
-        level=Level.WARNING if freeze.stops else Level.NOTICE,
+        level=Level.ERROR if fails else Level.WARNING if freeze.stops else Level.NOTICE,
         file=file,
         line=line,
         column=column,
+        fails=fails,
         told=(("why", ink.text(freeze.reason, "\n")), ("note", ink.text(_stopped(freeze)))),
     )
 
 
-def _item(violation: Violation, ink: Ink) -> Item:
+def _item(violation: Violation, ink: Ink, is_refused: bool) -> Item:
     file, line, column = place_of(violation.source, ink)
     told = [("policy", ink.text(f"{violation.policy}: {_said(violation)}"))]
     if violation.approved_at:
         told.append(("approved", ink.text(f"by {violation.approved_by} at {violation.approved_at}")))
     elif violation.fix:
         told.append(("next", ink.text(violation.fix, "\n")))
-    if violation.level is PolicyLevel.REQUIRE_APPROVAL and not violation.approved_by:
+    asks = violation.level is PolicyLevel.REQUIRE_APPROVAL and not violation.approved_by
+    if asks:
         told.append(("next", ink.text(f"--approve {violation.policy} allows it, once it was looked at")))
     if violation.declared:
         told.append(("declared", ink.text(f"{violation.declared.file}:{violation.declared.line}")))
-    denies = violation.level is PolicyLevel.DENY
-    level = Level.ERROR if denies else Level.NOTICE if violation.approved_by else Level.WARNING
+    fails = violation.level is PolicyLevel.DENY or (is_refused and asks)
+    level = Level.ERROR if fails else Level.NOTICE if violation.approved_by else Level.WARNING
     return Item(
         address=ink.text(str(violation.address)) if violation.address else "plan",
         kind=ink.text(violation.address.kind) if violation.address else "Plan",
@@ -131,6 +134,6 @@ def _item(violation: Violation, ink: Ink) -> Item:
         file=file,
         line=line,
         column=column,
-        fails=denies,
+        fails=fails,
         told=tuple(told),
     )

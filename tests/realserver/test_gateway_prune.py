@@ -61,5 +61,7 @@ def test_protection_of_an_endpoint_outlives_its_manifest(project: Project) -> No
     text = project.run("apply", "--auto-approve")
     assert "protection lifted" in text
     project.assert_nothing_to_do()
+    project.run("rollback", "--auto-approve")
+    assert "protection lifted" in project.run("apply", "--auto-approve"), "the rollback had put it back"
     project.write("---\n".join([SECRETS, MODELS]))
     assert "GatewayEndpoint/plain deleted" in project.run("apply", "--prune", "--auto-approve")

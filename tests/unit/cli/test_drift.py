@@ -447,6 +447,34 @@ def test_a_verdict_stands_only_as_long_as_everything_is_the_same(
     check(2, reads=True)
 
 
+def test_what_another_check_has_seen_since_ends_a_verdict(
+    server: RunningEmulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the blind check would go on saying that all is well."""
+    assert main([*_FAST]) == 0
+    change(server, "chat", "notifications", {"email_notifications": {"on_update_failure": []}}, "PATCH")
+    assert main([*_FAST]) == 0, "LIST does not tell"
+    assert main(["drift"]) == 2
+    asked(server)
+    for _ in range(2):
+        assert main([*_FAST]) == 2
+        assert asked(server) == ["", "chat"], "it is looked at before it is told"
+    assert main([*_FAST, "--exclude", "Endpoint/chat"]) == 0
+
+
+def test_checks_of_two_sorts_leave_each_other_their_verdicts(
+    server: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = inputs.load_for
+    for words in ([], ["--exclude", "Endpoint/chat"], []):
+        assert main([*_FAST, *words]) == 0
+    monkeypatch.setattr(inputs, "load_for", lambda *w, **n: (read.append(1), real(*w, **n))[1])
+    for words in ([], ["--exclude", "Endpoint/chat"], []):
+        assert main([*_FAST, *words]) == 0
+    assert read == []
+
+
 def test_another_program_takes_no_verdict_for_granted(
     server: RunningEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,7 +516,7 @@ def test_old_or_broken_files_are_no_error_and_no_answer(folder: Path, server: Ru
     for content in (b"", b"{", b"[]", b"\xff\xfe", b'{"verdict": 1}', b'{"drift_cache": 1}', b"[" * 100_000):
         assert main([*_FAST]) == 0
         files = list((folder / ".reconciler" / "drift").iterdir())
-        assert {file.suffix for file in files} == {".json", ".verdict"}
+        assert {file.suffix for file in files} == {".json", ".seen", ".verdict"}
         for file in files:
             file.write_bytes(content)
         asked(server)
@@ -520,7 +548,7 @@ def test_the_files_are_private_and_hold_no_secret(folder: Path, monkeypatch: pyt
     for _ in range(2):
         assert main([*_FAST]) == 0
     files = list((folder / ".reconciler" / "drift").iterdir())
-    assert len(files) == 2
+    assert len(files) == 3
     for written in files:
         assert "canary" not in written.read_text()
         assert written.stat().st_mode & 0o077 == 0

@@ -44,6 +44,9 @@ def test_a_plan_shows_a_freeze_and_an_apply_refuses(
         err.split()
     )
     assert "why:   end of the year" in err
+    assert (
+        '<failure message="the stack shop is frozen until' in told(capsys, 3, "apply", "-y", "-o", "junit")[0]
+    )
     assert not live(capsys)
     clock(monkeypatch, "2027-01-01T00:00:00Z")
     told(capsys, 0, "apply", "-y")

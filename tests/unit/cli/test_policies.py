@@ -13,7 +13,7 @@ import pytest
 
 from reconciler import schema
 from reconciler.cli.main import main
-from tests.unit.manifest.projects import RANKER, Shop
+from tests.unit.manifest.projects import OVERLAY, RANKER, Shop
 
 _DENY = "policies: [{use: rate-limits}]\n"
 _LIMITED = RANKER + "  ai_gateway: {rate_limits: [{calls: 5, renewal_period: minute}]}\n"
@@ -174,6 +174,11 @@ def test_an_approval_is_asked_for_given_and_on_record(shop: Shop, capsys: pytest
     _, err = told(capsys, 3, "apply", "-y")
     assert "Endpoint/ranker would be changed [big-steps]" in err
     assert not live(capsys)
+    assert "failure" not in told(capsys, 0, "plan", "-o", "junit")[0].replace('failures="0"', "")
+    out, _ = told(capsys, 3, "apply", "-y", "-o", "junit")
+    assert '<failure message="Endpoint/ranker Endpoint/ranker would be changed"' in out, (
+        "what was refused failed"
+    )
     told(capsys, 0, "apply", "-y", "--approve", "big-steps", "--receipt", "r.json")
     assert live(capsys)
 
@@ -273,6 +278,35 @@ environments:
     assert "policy rate-limits: denied" in out
     assert "policy prevent-destroy: denied" in out
     assert told(capsys, 1, "validate", "--all-environments")[0].count("  1 ") >= 1
+
+
+def test_what_an_overlay_says_is_told_in_the_overlay(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.project(
+        "environments:\n"
+        "  prod: {target: local:p.db, overlays: [overlays], policies: [{use: no-scale-to-zero}]}\n"
+    )
+    shop.write(
+        "overlays/ranker.yaml",
+        OVERLAY + "spec:\n  config:\n    served_entities:\n      - name: challenger\n"
+        "        scale_to_zero_enabled: true\n",
+    )
+    (found,) = answered(capsys, 3, "plan", "-e", "prod")["policies"]
+    assert (found["source"], found["message"]) == (
+        "overlays/ranker.yaml:8",
+        "Endpoint/ranker: challenger scales to zero",
+    )
+
+
+def test_several_environments_are_judged_each_by_its_own(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.project(
+        "environments:\n  dev: {target: 'local:d.db?provisioning=0s'}\n"
+        "  prod: {target: local:p.db, policies: [{use: rate-limits}]}\n"
+    )
+    results = answered(capsys, 3, "plan", "--all-environments")["environments"]
+    assert [results[name]["exit_code"] for name in ("dev", "prod")] == [0, 3]
+    assert results["prod"]["result"]["policies"][0]["policy"] == "rate-limits"
 
 
 def test_a_file_of_policies_is_shared(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
