@@ -214,9 +214,11 @@ def test_the_emulators_own_server(world: World) -> None:
     )  # fmt: skip
     try:
         assert server.stdout is not None
-        said = server.stdout.readline()
-        while "listening on" not in said:
-            said += server.stdout.readline()
+        said = ""
+        while "use it: DATABRICKS_HOST" not in said:  # the last line of what it says at its start
+            line = server.stdout.readline()
+            assert line, said
+            said += line
         url = re.findall(r"http://\S+", said)[-1]
         for secret in ("OPENAI_KEY", "ENV_TOKEN", "COHERE_KEY"):
             world.run("apply", "-y", "--resend-secrets", DATABRICKS_HOST=url, **{secret: SECRETS["ROTATED"]})
