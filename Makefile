@@ -38,7 +38,7 @@ test-quick: $(VENV)/.installed-dev
 # The property tests again, with 10,000 random cases each: half an hour and more.
 soak: $(VENV)/.installed-dev
 	PROPERTY_CASES=$${PROPERTY_CASES:-10000} $(BIN)/python -m pytest -n $(JOBS) tests/unit/engine \
-		-k 'properties or stateful or rolling_back_any or garbled'
+		-k 'properties or stateful or rolling_back_any or garbled or prune_deletes or costs_nothing or was_exported'
 
 crash: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m crash
