@@ -150,6 +150,28 @@ def test_a_manifest_that_is_gone_is_deleted_and_a_section_cleared(repo: Repo) ->
     assert repo.json(0, "plan", "--since", "HEAD~1", "--detailed-exitcode")["totals"]["write_calls"] == 0
 
 
+def test_what_bears_no_marker_goes_by_what_git_says(repo: Repo) -> None:
+    where = ["manifests", "--target", "local:plain.db?provisioning=0s"]
+    (repo.folder / "reconciler.yaml").unlink()
+    repo.commit("No project", "Ada")
+    repo.run(0, "apply", *where, "-y")
+    (repo.folder / "manifests/old.yaml").unlink()
+    assert "No changes" in repo.run(0, "plan", *where)
+    [_, old] = repo.json(0, "plan", *where, "--since", "HEAD")["steps"]
+    assert (old["address"], old["action"]) == ("Endpoint/old", "delete")
+
+
+def test_what_is_not_ours_stays(repo: Repo) -> None:
+    repo.run(0, "release", "Endpoint/old", "-y")
+    (repo.folder / "manifests/old.yaml").unlink()
+    plan = repo.json(0, "apply", "--since", "HEAD", "-y")["plan"]
+    [old] = [step for step in plan["steps"] if step["address"] == "Endpoint/old"]
+    assert (old["action"], old["calls"]) == ("no_op", [])
+    assert "left alone" in " ".join(old["notes"])
+    with connect(_TARGET) as client:
+        assert client.get_endpoint("old")
+
+
 def test_what_was_protected_is_not_deleted_with_its_file(repo: Repo) -> None:
     repo.write("manifests/old.yaml", _OLD.replace("spec:", "lifecycle: {prevent_destroy: true}\nspec:"))
     repo.commit("Protect", "Ada")
