@@ -85,6 +85,16 @@ class Redactor:
         found = _found(self._forms, "\0".join(_texts(shape))) if self._forms else ()
         return _each_without(found, shape) if found else shape
 
+    def document(self, document: Any, words: Set[str], free: Set[str]) -> Any:
+        """A document of ours in plain JSON form, with known values taken out of what others put into it.
+
+        ``words``: fields that hold a word of ours, which stays though it be somebody's secret too; ``free``:
+        fields below which the names are the user's as well.
+        """
+        self._catch_up()
+        found = _found(self._forms, "\0".join(_texts(document))) if self._forms else ()
+        return _document_without(found, document, words, free) if found else document
+
     def _catch_up(self) -> None:
         more = self._more()
         if len(more) > self._taken:
@@ -135,6 +145,23 @@ def _each_without(forms: Sequence[str], value: Any) -> Any:
     if isinstance(value, list):
         return [_each_without(forms, item) for item in value]
     return value
+
+
+def _document_without(forms: Sequence[str], value: Any, words: Set[str], free: Set[str]) -> Any:
+    if isinstance(value, str):
+        return _without(forms, value)
+    if isinstance(value, list):
+        return [_document_without(forms, item, words, free) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: item
+        if name in words and isinstance(item, str)
+        else _each_without(forms, item)
+        if name in free
+        else _document_without(forms, item, words, free)
+        for name, item in value.items()
+    }
 
 
 def _texts(value: Any) -> Iterator[str]:

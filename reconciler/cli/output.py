@@ -103,9 +103,10 @@ def answer_json(content: Any) -> None:
 
 
 def answer_report(content: Any) -> None:
-    """A plan or outcome as JSON: masked where a secret may stand; its words are never secrets."""
-    from reconciler.report.json import dumps
+    """A plan, an outcome or a check as JSON: masked where a secret may stand; its own words stay."""
+    from reconciler.report.json import dumps, masked
 
+    content = masked(content, _redactor)
     if _keep(content):
         return
     sys.stdout.write(dumps(content) + "\n")

@@ -221,9 +221,9 @@ class Reports:
             if form is ReportFormat.TEXT:
                 _write(path, redacted(text(False)))
             elif form is ReportFormat.JSON:
-                from reconciler.report.json import dumps
+                from reconciler.report.json import dumps, masked
 
-                _write(path, dumps(content()) + "\n")
+                _write(path, dumps(masked(content(), known())) + "\n")
             else:
                 _write(path, _rendered(form, made))
         if not is_answered:
@@ -311,7 +311,7 @@ class Gathered:
 
         ``results``: of each run, for JSON.
         """
-        from reconciler.report.json import dumps
+        from reconciler.report.json import dumps, masked
 
         if self._reports is None:
             return
@@ -320,7 +320,7 @@ class Gathered:
                 _write(path, "\n".join(self._texts))
             elif form is ReportFormat.JSON:
                 content = {name: {**r, "result": self._contents.get(name)} for name, r in results.items()}
-                _write(path, dumps({"environments": content}) + "\n")
+                _write(path, dumps(masked({"environments": content}, known())) + "\n")
             else:
                 _write(path, _rendered(form, self._pages))
         if self._reports.output not in GROWING:

@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from reconciler.errors import Problem
+from reconciler.manifest.events import MAX_DEPTH
 
 __all__ = ["syntax_problem"]
 
@@ -57,6 +58,11 @@ def syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     told = " ".join(str(getattr(error, part, None) or "") for part in ("context", "problem"))
     what, fix = "is not valid YAML", "check brackets, quotes and indentation"
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    if (
+        "nesting depth" in told
+    ):  # the parser's own limit, which it may reach before it tells of the first level
+        what, fix = f"is nested deeper than {MAX_DEPTH} levels", "manifests need far fewer"
+        return Problem(file, line, column, "", what, fix, "too-deep")
     lines = text.split("\n", line) if mark else []
     before = lines[line - 1][: column - 1] if line <= len(lines) else ""
     here = lines[line - 1][column - 1 : column] if line <= len(lines) else ""

@@ -26,7 +26,7 @@ from reconciler.values import (
     StepStatus,
 )
 
-__all__ = ["FORMAT_VERSION", "dumps", "outcome_json", "plan_json"]
+__all__ = ["FORMAT_VERSION", "dumps", "masked", "outcome_json", "plan_json"]
 
 FORMAT_VERSION: Final = "1.0"
 _COUNTED: Final = (
@@ -87,6 +87,18 @@ def outcome_json(
         "remaining": None if left is None else [_step(step) for step in left],
         "plan": plan_json(plan),
     }
+
+
+_WORDS: Final = frozenset(
+    ("action", "cause", "client_method", "digest", "fingerprint", "format_version", "kind", "level", "method")
+) | {"mode", "outcome", "reason", "section", "status", "what", "why_full"}
+_FREE: Final = frozenset(("before", "after", "body"))
+
+
+def masked(document: Any, known: Redactor) -> Any:
+    """A plan, an outcome or a check as JSON without what the run knows to be secret: a manifest may put
+    ``${env:KEY}`` into a field that is compared, and is plain text therefore."""
+    return known.document(document, _WORDS, _FREE)
 
 
 def dumps(document: Any) -> str:

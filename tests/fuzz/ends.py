@@ -9,12 +9,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
-from reconciler.report.json import dumps, plan_json
+from reconciler.redact import Redactor
+from reconciler.report.json import dumps, masked, plan_json
 from reconciler.report.text import error_text, plan_text
 from reconciler.values import Plan
 
 __all__ = ["CANARY", "Target", "harmless", "shown", "told"]
 
+_NOTHING = Redactor()
 CANARY = "sk-canary-0123456789abcdef"
 
 
@@ -27,12 +29,15 @@ class Target:
     check: Callable[[Any], None]
 
 
-def shown(plan: Plan) -> None:
-    """A plan is shown in every form; no sign that a terminal obeys gets out, and no secret."""
+def shown(plan: Plan, known: Redactor = _NOTHING) -> None:
+    """A plan is shown in every form; no sign that a terminal obeys gets out, and no secret.
+
+    ``known``: what the command line masks besides.
+    """
     for text in (
-        plan_text(plan),
-        plan_text(plan, verbose=True, width=60, ascii_only=True),
-        dumps(plan_json(plan)),
+        known.text(plan_text(plan)),
+        known.text(plan_text(plan, verbose=True, width=60, ascii_only=True)),
+        dumps(masked(plan_json(plan), known)),
     ):
         harmless(text)
 

@@ -31,6 +31,7 @@ from reconciler.engine.snapshot import read_snapshot, snapshot_from_json, snapsh
 from reconciler.errors import ReconcilerError
 from reconciler.kinds import kind_of
 from reconciler.manifest import load
+from reconciler.redact import Redactor
 from reconciler.values import Address, FieldPath, Live, Resource, Snapshot, Source
 from tests.fuzz.ends import CANARY, Target, shown, told
 from tests.fuzz.files import FILES
@@ -68,8 +69,9 @@ def _load(content: bytes, name: str) -> None:
                 told(error)
                 continue
             empty = Snapshot("t", "now", {})
-            shown(make_plan(loaded.resources, empty))
-            shown(plan_destroy(loaded.resources, empty))
+            known = Redactor(loaded.secrets)
+            shown(make_plan(loaded.resources, empty), known)
+            shown(plan_destroy(loaded.resources, empty), known)
 
 
 def _check_document(document: Any) -> None:

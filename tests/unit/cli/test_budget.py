@@ -104,12 +104,12 @@ def test_the_server_never_has_to_refuse_and_the_next_run_remembers(
         monkeypatch.setenv("DATABRICKS_TOKEN", "t")
         there = ["--target", "databricks"]
         write(4)
-        assert main(["apply", "-y", "--write-limit", "4/1.1s", *there]) == 0
+        assert main(["apply", "-y", "--write-limit", "4/2s", *there]) == 0
         write(6)
         capsys.readouterr()
         assert main(["plan", "-o", "json", "--write-limit", "4/5m", *there]) == 0
         (note,) = json.loads(capsys.readouterr().out)["notes"]
         assert "of which 0 are left now" in note
-        assert main(["apply", "-y", "--write-limit", "4/1.1s", *there]) == 0
+        assert main(["apply", "-y", "--write-limit", "4/2s", *there]) == 0
         assert server.count("POST") == 6, "no call was refused and repeated"
     capsys.readouterr()

@@ -178,3 +178,24 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_asked(
     assert run("apply", "--auto-approve", "--report", report) == 1
     assert told in capsys.readouterr().err
     assert not (folder / "w.db").exists()
+
+
+def test_a_secret_in_a_field_that_is_compared_is_in_no_format_either(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = _MANIFEST.replace("name: gpt-4o", 'name: "${env:OPENAI_KEY}-model"').replace(
+        "tags: {a: b}", 'tags: {a: "${env:API_TOKEN}"}'
+    )
+    (folder / "manifests" / "e.yaml").write_text(manifest)
+    monkeypatch.setenv("API_TOKEN", "create")  # a word of ours, too: it stays one where it is one
+    for form in ReportFormat:
+        assert run("plan", "-o", form, *_ALL) == 0
+        assert run("drift", "-o", form, *_ALL) == 2
+        told = capsys.readouterr().out + "".join((folder / f"out.{one}").read_text() for one in ReportFormat)
+        assert _CANARY not in told
+    assert run("plan", "-o", "json") == 0
+    step = json.loads(capsys.readouterr().out)["steps"][0]
+    assert step["action"] == "create"
+    assert {c["path"]: c["after"] for c in step["changes"]}["tags"] == {"a": "***"}
+    assert run("apply", "-y", "-o", "json", *_ALL) == 0
+    assert _CANARY not in capsys.readouterr().out + (folder / "out.json").read_text()
