@@ -156,7 +156,7 @@ def act(
             )
             judged = planned(snapshot, client)
             judged = judged if isinstance(judged, Judged) else Judged(judged)
-            recalled(pacer, runs_folder(home(read), how.journal), client)
+            recalled(pacer, runs_folder(home(read), how.journal), client, judged.plan)
             plan = judge.plan(
                 with_note(judged.plan, pacer),
                 only_acting=how.command == "rollback",

@@ -73,10 +73,13 @@ def _parsed(text: str) -> tuple[int, float]:
     return int(calls), opt.parse_duration(period, "--write-limit")
 
 
-def recalled(pacer: WritePacer | None, runs: Path | None, client: Any) -> None:
-    """Count what earlier runs of this machine sent to the same workspace, as far as it is on record."""
+def recalled(pacer: WritePacer | None, runs: Path | None, client: Any, plan: Plan) -> None:
+    """Count what earlier runs of this machine sent to the same workspace, as far as it is on record.
+
+    A plan that spends nothing of the budget has no use for it, and records are long.
+    """
     host = getattr(client, "host", "") or ""
-    if pacer is None or runs is None or not host:
+    if pacer is None or runs is None or not host or not counted(plan):
         return
     from reconciler.engine.journal import recent_writes
 

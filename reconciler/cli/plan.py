@@ -225,7 +225,7 @@ def _live(
             )
             made = read.plan(seen, options)
         pacer = pacer_for(read, write_limit)
-        recalled(pacer, home(read) / "runs", client)
+        recalled(pacer, home(read) / "runs", client, made)
         return seen, with_note(made, pacer), getattr(client, "host", "") or ""
 
 

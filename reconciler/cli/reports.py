@@ -126,14 +126,17 @@ class Reports:
     ) -> None:
         """Several plans in one report; as JSON a list of them."""
         from reconciler.engine.safety import counts
-        from reconciler.report.page import Purpose, page_of_plan
 
         sum_up(", ".join("nothing to do" if plan.is_empty else counts(plan) for plan in plans))
-        drift = Purpose.DRIFT if self.purpose == Purpose.DRIFT else Purpose.PLAN
+
+        def pages() -> list[Page]:
+            from reconciler.report.page import Purpose, page_of_plan
+
+            drift = Purpose.DRIFT if self.purpose == Purpose.DRIFT else Purpose.PLAN
+            return [page_of_plan(plan, purpose=drift, known=known(), is_refused=is_refused) for plan in plans]
+
         self._report(
-            lambda: [
-                page_of_plan(plan, purpose=drift, known=known(), is_refused=is_refused) for plan in plans
-            ],
+            pages,
             lambda on_terminal: "\n".join(self._plan_text(plan, on_terminal) for plan in plans),
             lambda: _plans_json(plans),
             is_announced=is_announced,

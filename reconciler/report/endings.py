@@ -22,7 +22,7 @@ from reconciler.report.page import (
     traffic_of,
 )
 from reconciler.report.pen import count, duration
-from reconciler.report.policies import violation_items
+from reconciler.report.policy_items import violation_items
 from reconciler.report.words import SIGNS, as_declared, ending, endings
 from reconciler.values import Action, Outcome, Plan, StepStatus
 

@@ -174,7 +174,7 @@ def page_of_plan(
     ``is_refused``: of an apply that was refused: what waits for an approval, or is frozen, fails.
     """
     is_drift = purpose is Purpose.DRIFT
-    from reconciler.report.policies import violation_items  # it is made of what stands here
+    from reconciler.report.policy_items import violation_items  # it is made of what stands here
 
     items = violation_items(plan, known, is_refused=is_refused)
     items += [planned_item(step, known, is_drift) for step in plan.steps]
