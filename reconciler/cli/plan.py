@@ -16,13 +16,13 @@ from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
-from reconciler.cli.plan_files import From
 from reconciler.cli.pruning import prune_of
 from reconciler.cli.recording import home
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.cli.plan_files import From
     from reconciler.engine.options import PlanOptions
     from reconciler.engine.plan_file import Moved, PlanFile
     from reconciler.values import Plan, Snapshot
@@ -93,6 +93,8 @@ def plan(
     if rebase is not None and since is not None:
         raise UsageError("--rebase takes no --since", why="it plans what the file planned")
     if rebase is not None:
+        from reconciler.cli.plan_files import From
+
         given = From(target, stack, project, config_path, allow_commands, scope)
         read, options, held = _rebased(rebase, paths, given)
         paths, project = list(held.file.paths), project or held.file.project

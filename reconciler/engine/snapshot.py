@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.engine.file_reader import lives_in_file, read_file
 from reconciler.engine.ownership import moved_from, stand_in, undeclared
 from reconciler.engine.readers import list_names, listed_owner, read_live, read_unlisted
 from reconciler.errors import TargetError, UsageError
@@ -62,7 +61,9 @@ def read_snapshot(
     others are still being read. Raises TargetError when a read fails for another reason than the endpoint
     being gone by then.
     """
-    if lives_in_file(desired):
+    if any(resource.address.dialect == "file" for resource in desired):
+        from reconciler.engine.file_reader import read_file
+
         snapshot = read_file(client, desired, target=target, taken_at=taken_at)
         for resource in desired:
             seen(resource, snapshot.resources.get(resource.address))
