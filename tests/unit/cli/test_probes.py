@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -149,10 +150,19 @@ def test_an_answer_has_its_time(
 ) -> None:
     from reconciler.client.databricks import DatabricksDeploymentClient
 
-    monkeypatch.setattr(DatabricksDeploymentClient, "predict", lambda *a, **b: time.sleep(30))
+    asked = threading.Event()
+    over = threading.Event()
+
+    def silent(*given: Any, **named: Any) -> None:
+        asked.set()
+        over.wait(30)
+
+    monkeypatch.setattr(DatabricksDeploymentClient, "predict", silent)
     probes(shop, _HELLO.replace("message:", "timeout: 100ms, message:"))
     began = time.monotonic()
     _, err = told(capsys, 3, *_PROMOTE)
+    over.set()
+    assert asked.is_set()
     assert "no answer within 0.1 s" in err
     assert time.monotonic() - began < 20
 

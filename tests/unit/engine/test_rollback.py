@@ -285,12 +285,22 @@ def test_rolling_back_any_change_gives_the_state_before(
     assert _unordered(desk.state("one")) == _unordered(before), undone.notes
 
 
+_SIZES = {(4, 4): "Small", (8, 16): "Medium", (16, 64): "Large"}
+"""What the embedded workspace takes a size for."""
+
+
 def _unordered(value: Any) -> Any:
-    """A state without what means nothing: the order, what is empty, and the size of an entity whose
-    concurrency says the same (4 to 4 is Small, by either name)."""
+    """A state without what means nothing: the order, what is empty, and the size of an entity where its
+    concurrency says exactly the same (4 to 4 is Small, by either name): any other size counts."""
     if isinstance(value, list):
         return sorted((_unordered(v) for v in value), key=str)
     if isinstance(value, dict):
-        same = {"workload_size"} if "max_provisioned_concurrency" in value else set[str]()
-        return {k: _unordered(v) for k, v in value.items() if v not in ({}, [], None) and k not in same}
+        named = _SIZES.get(
+            (value.get("min_provisioned_concurrency"), value.get("max_provisioned_concurrency"))
+        )
+        return {
+            k: _unordered(v)
+            for k, v in value.items()
+            if v not in ({}, [], None) and not (k == "workload_size" and v == named)
+        }
     return value
