@@ -38,7 +38,7 @@ def in_order(text: str, file: str) -> str:
     before = manifest_text.parse(text, file)
     if before.problems:
         return text
-    for candidate in (_tidied(_ordered(text)), _tidied(text)):
+    for candidate in (_tidied(_ordered(_closed(text))), _tidied(_ordered(text)), _tidied(text)):
         after = manifest_text.parse(candidate, file)
         documents = zip(before.documents, after.documents, strict=False)
         if (
@@ -59,6 +59,24 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     return one == other or repr(one) == repr(other)  # nan is not equal to itself
+
+
+def _closed(text: str) -> str:
+    """A literal text that runs to the end of a file without a line end has none in its value either: written
+    with ``|-`` it means the same with one, and other fields may follow it."""
+    if not text or _BREAK.search(text[-1:]):
+        return text
+    last: Any = None
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            last = event if isinstance(event, yaml.ScalarEvent) else last
+    except yaml.YAMLError:
+        return text
+    if last is None or last.style not in ("|", ">"):
+        return text
+    place = _Page(text).at(last.start_mark)
+    found = re.compile(r"[|>]\d?(?![\d+-])").match(text, place)
+    return text if found is None else f"{text[: found.end()]}-{text[found.end() :]}"
 
 
 # ---- the order ------------------------------------------------------------------------------------------
