@@ -69,7 +69,8 @@ class Kind:
     that makes it a stack's; both None for a kind whose resources carry no mark. ``is_protected``: its live
     side says that it may not be deleted; ``protection_change``: what makes it say so, or not. ``renamed``:
     the change of name when it lives under another one. ``id_of``: the server's id in an answer, "" when it
-    has none.
+    has none. ``spec_at``: the section of the compared shape that is the whole spec, "" when that shape is the
+    spec's own.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Kind:
     protection_change: ChangeOf | None = None
     renamed: ChangeOf | None = None
     is_assertion: bool = False
+    spec_at: str = ""
 
 
 class FingerprintOf(Protocol):
@@ -189,6 +191,7 @@ def kind(name: str, dialect: str = "") -> Kind:
         protection_change=getattr(module, "protection_change", None),
         renamed=getattr(module, "renamed", None),
         is_assertion=name == "Model",
+        spec_at=getattr(module, "SPEC_AT", ""),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,17 @@ from reconciler.engine.snapshot import read_snapshot
 from reconciler.errors import ManifestError, PluginFailed, TargetError
 from reconciler.plugin_target import PluginTarget
 from reconciler.targets import for_target
-from reconciler.values import Action, Address, Plan, Reason, Resource, Secret, Source, StepStatus
+from reconciler.values import (
+    Action,
+    Address,
+    Lifecycle,
+    Plan,
+    Reason,
+    Resource,
+    Secret,
+    Source,
+    StepStatus,
+)
 
 _CANARY = "canary-4711"
 
@@ -270,10 +281,56 @@ def test_endpoints_of_a_plugin_are_endpoints_too(shelf: Shelf) -> None:
     assert _apply(shelf, wanted).converged
     assert _plan(shelf, wanted).is_empty
     shelf.kept["e"]["config"]["tags"] = {"a": "by hand"}
-    assert [str(c.path) for c in _plan(shelf, wanted).steps[0].changes] == ["config.tags.a"]
+    assert [str(c.path) for c in _plan(shelf, wanted).steps[0].changes] == ["tags.a"]
     assert _apply(shelf, wanted).converged
     assert _apply(shelf, wanted, destroy=True).converged
     assert _writes(shelf) == [("create_endpoint", "e"), ("update_endpoint", "e"), ("delete_endpoint", "e")]
+
+
+def test_paths_of_a_plugins_endpoint_are_those_of_its_manifest(shelf: Shelf) -> None:
+    wanted = Resource(
+        Address("Endpoint", "e"),
+        {"size": "S", "count": 2, "untold": 1},
+        Source("m.yaml", 1),
+        lifecycle=Lifecycle(ignore_changes=("count",)),
+        positions={("size",): Source("m.yaml", 7)},
+    )
+    shelf.kept["e"] = {"name": "e", "config": {"size": "S", "count": 5}}
+    step = _plan(shelf, wanted).steps[0]
+    assert step.action is Action.NO_OP
+    assert {str(s.path): s.reason for s in step.skipped} == {
+        "count": Reason.IGNORED,
+        "untold": Reason.NOT_ECHOED,
+    }
+
+    shelf.kept["e"]["config"]["size"] = "L"
+    [change] = _plan(shelf, wanted).steps[0].changes
+    assert (str(change.path), change.before, change.after) == ("size", "L", "S")
+    assert str(change.source).startswith("m.yaml:7")
+    _apply(shelf, wanted)
+    assert shelf.kept["e"]["config"] == {"size": "S", "count": 5}
+
+
+@pytest.mark.parametrize(
+    ("ignored", "sent"),
+    [
+        ("config.replicas", {"replicas": 9, "env": {"a": "1"}, "kind": "new", "untold": 1}),
+        ("config.env", {"replicas": 2, "env": {"a": "8"}, "kind": "new", "untold": 1}),
+        ("config.untold", {"replicas": 2, "env": {"a": "1"}, "kind": "new", "untold": 1}),
+    ],
+)
+def test_an_update_leaves_alone_what_is_ignored(shelf: Shelf, ignored: str, sent: dict[str, Any]) -> None:
+    """An autoscaler's count is not set back by an update of something else."""
+    wanted = replace(
+        _deployment(replicas=2, env={"a": "1"}, kind="new", untold=1),
+        lifecycle=Lifecycle(ignore_changes=(ignored,)),
+    )
+    told = {"replicas": "9", "env": {"a": "8", "b": "own"}, "kind": "old", "more": True}
+    shelf.kept["fraud"] = {"name": "fraud", "config": told}
+
+    [call] = _plan(shelf, wanted).steps[0].calls
+
+    assert call.arguments["config"] == sent
 
 
 def test_a_method_that_a_plugin_lacks_is_told() -> None:
