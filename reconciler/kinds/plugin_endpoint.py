@@ -46,7 +46,11 @@ def comparable(
 
 def notice(action: Action, changes: Sequence[FieldChange]) -> str:
     """What callers of the endpoint will notice."""
-    return deployment.notice(action, changes).replace("a deployment", "an endpoint").replace("deployment", "endpoint")
+    return (
+        deployment.notice(action, changes)
+        .replace("a deployment", "an endpoint")
+        .replace("deployment", "endpoint")
+    )
 
 
 def calls(
