@@ -209,7 +209,7 @@ def references(resource: Resource) -> tuple[Reference, ...]:
 
 @functools.cache
 def _naming(kind_name: str) -> frozenset[int]:
-    """The fields of a kind that name a resource, or hold one that does, by ``id``: the others need no look."""
+    """The fields of a kind that name a resource, or hold one that does, by ``id``: none else is looked at."""
     found: set[int] = set()
 
     def names(field: Field) -> bool:
