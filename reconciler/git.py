@@ -22,8 +22,8 @@ from reconciler.values import Source
 __all__ = ["Commit", "Repository"]
 
 _TIMEOUT = 60.0  # seconds for one command
-# A hook's git tells its own place, and takes the folder where it runs for the root of the work tree: a project
-# in a subfolder would be taken for all there is. Ours is found from the folder instead.
+# A hook's git tells its own place, and takes the folder where it runs for the root of the work tree: one in a
+# subfolder would be taken for all there is. Ours is found from the folder instead.
 _OF_A_HOOK = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_PREFIX")
 # What may be read of a revision, in bytes: manifests, and whatever else a manifest may refer to. A
 # repository may hold gigabytes besides.
@@ -109,10 +109,10 @@ class Repository:
         for link in links:
             if _leads_out(folder, Path(link)):
                 (folder / link).unlink()
-        for path, sha in modules:
-            if (module := self._module(path)) is not None and module.has(sha):
-                (folder / path).mkdir(parents=True, exist_ok=True)
-                module._write(sha, folder / path, index)
+        for place, sha in modules:
+            if (module := self._module(place)) is not None and module.has(sha):
+                (folder / place).mkdir(parents=True, exist_ok=True)
+                module._write(sha, folder / place, index)
 
     def _tree(self, commit: str) -> Iterator[tuple[str, str, int, str]]:
         """All entries of a commit: mode, object, size in bytes (0 where it has none), path from the root."""
@@ -175,6 +175,14 @@ class Repository:
             head, path = entry.split("\t", 1)
             if head.startswith("160000"):
                 yield path
+
+    def content(self, path: Path, revision: str) -> bytes:
+        """A file as it was at a revision; nothing when it was not there. Raises UsageError."""
+        name = f"{self.resolve(revision)}:{self.inside(path).as_posix()}"
+        try:
+            return self._run("cat-file", "blob", name, where=self.root)
+        except UsageError:
+            return b""
 
     def last_touched(self, path: Path, since: str) -> Commit | None:
         """The last commit that touched a file after a revision: of a file that is gone, who took it away.
