@@ -198,7 +198,7 @@ def _chosen(resources: Sequence[Resource], scope: Scope, project: Project | None
     if scope.changed_since:
         from reconciler.cli.since import touched
 
-        kept = touched(chosen, project, scope.changed_since)
+        kept = touched(chosen, project, scope, scope.changed_since)
         chosen = tuple(resource for at, resource in enumerate(chosen) if at in kept)
         if not chosen:
             tell(f"note: nothing was touched since {scope.changed_since}")
