@@ -181,7 +181,6 @@ def _marked(resources: Sequence[Resource], stack: str) -> tuple[Resource, ...]:
 def _keeps_tags(target: str) -> bool:
     from reconciler.client.base import target_of
     from reconciler.client.plugins import plugin_client
-
     from reconciler.plugin_target import printing_to_stderr
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import socket
 import ssl
@@ -365,6 +366,18 @@ def test_an_answer_that_is_not_json_is_a_bad_answer(
     assert len(str(caught.value)) < 1000
     assert isinstance(caught.value, requests.exceptions.JSONDecodeError)
     assert caught.value.response is not None
+
+
+def test_an_answer_to_a_query_may_hold_nan_and_is_not_asked_for_twice(
+    server: Server, session: HttpSession
+) -> None:
+    """A model server writes NaN where there is no prediction; mlflow's client reads it."""
+    server.replies = [answer(200, b'{"predictions": [1.5, NaN, -Infinity]}'), answer(200, HTML, TYPE_HTML)]
+    found = session.request("POST", "/x", json={}, retry_safe=True)["predictions"]
+    assert (found[0], math.isnan(found[1]), found[2]) == (1.5, True, -math.inf)
+    with pytest.raises(errors.BadAnswer, match="not JSON"):
+        session.request("POST", "/x", json={}, retry_safe=True)
+    assert len(server.seen) == 2
 
 
 def test_a_hiccup_of_a_proxy_passes(server: Server, session: HttpSession) -> None:
