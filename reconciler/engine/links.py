@@ -203,7 +203,7 @@ def foreign(of: Kind, resource: Resource, live: Live, adopt: bool) -> str:
     if of.owned_by is None:
         return ""
     owner = owner_of(of, resource, live)
-    if owner == resource.stack or (not owner and (adopt or resource.marks)):
+    if owner == resource.stack or (not owner and (adopt or resource.marks or of.unowned_is_ours)):
         return ""
     if owner and not resource.stack:
         return (

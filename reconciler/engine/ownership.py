@@ -199,7 +199,9 @@ def ownership_notes(desired: Iterable[Resource], snapshot: Snapshot, options: Pl
     named = ", ".join(map(str, left[:_NAMED])) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
     verb, them = ("is", "it") if len(left) == 1 else ("are", "them")
     whose = f"owned by stack {options.stack}"
-    return (f"{len(left)} {whose} {verb} not declared: {named}; --prune deletes {them}",)
+    # One whose scope, target or window was edited is another one to the gateway, beside the new one.
+    holds = ", and until then a budget holds" if any(a.kind == "GatewayBudget" for a in left) else ""
+    return (f"{len(left)} {whose} {verb} not declared: {named}; --prune deletes {them}{holds}",)
 
 
 def moved_notes(resource: Resource, lives: Mapping[Address, Live]) -> tuple[str, ...]:

@@ -211,6 +211,24 @@ def test_a_budget_is_known_by_scope_target_and_window(gateway: Gateway) -> None:
     assert step(gateway, budget()).action is Action.NO_OP
 
 
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_budget_of_another_stack_is_neither_changed_nor_deleted(gateway: Gateway, adopt: bool) -> None:
+    gateway.budget(by="reconciler:bank")
+    made = step(gateway, budget(budget_amount=2), adopt=adopt)
+    assert "GatewayBudget/b belongs to stack bank" in made.refusal
+    assert step(gateway, budget()).notes == ("GatewayBudget/b belongs to stack bank",)
+    seen = read_snapshot(gateway, [budget()], target="t", taken_at="", deleting=True)
+    going = plan_destroy([budget()], seen, PlanOptions(adopt=adopt))
+    assert "belongs to stack bank" in str(refusals(going))
+
+
+def test_a_budget_of_nobody_is_whose_manifest_declares_it(gateway: Gateway) -> None:
+    gateway.budget(by="ann")
+    assert step(gateway, budget(budget_amount=2)).action is Action.UPDATE
+    gateway.budgets[0]["last_updated_by"] = "reconciler:bank"
+    assert "belongs to stack bank" in step(gateway, budget(budget_amount=2)).refusal
+
+
 def test_two_of_one_identity_are_noted_and_ours_is_taken(gateway: Gateway) -> None:
     gateway.budget(budget_amount=1.0)
     gateway.budget(budget_amount=2.0, by="reconciler:shop")
@@ -436,6 +454,15 @@ def test_prune_keeps_what_a_new_endpoint_names(gateway: Gateway) -> None:
     found = pruned(gateway, SECRET, GPT, CHAT, new)
     assert found["GatewayModel/mini"].action is Action.NO_OP
     assert "in use by GatewayEndpoint/new" in found["GatewayModel/mini"].notes[0]
+
+
+def test_a_budget_whose_window_was_edited_is_said_to_hold_on(gateway: Gateway) -> None:
+    gateway.budget(by="reconciler:shop")
+    wanted = [budget(duration={"unit": "DAYS", "value": 2})]
+    seen = read_snapshot(gateway, wanted, target="t", taken_at="")
+    (note,) = make_plan(wanted, seen, PlanOptions(stack="shop", is_whole=True)).notes
+    assert note.startswith("1 owned by stack shop is not declared: GatewayBudget/")
+    assert note.endswith("--prune deletes it, and until then a budget holds")
 
 
 def test_prune_spares_a_declared_budget_whatever_it_is_called(gateway: Gateway) -> None:
