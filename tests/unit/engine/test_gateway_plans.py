@@ -383,6 +383,28 @@ def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> N
     assert "execution_order" not in made.calls[3].body
 
 
+def test_what_names_each_other_is_refused_and_the_rest_of_it_is_not(gateway: Gateway) -> None:
+    """An endpoint runs a guardrail that lets the same endpoint clean: neither can go first."""
+    gateway.guardrail("clean", action="SANITIZATION", action_endpoint_id="chat")
+    gateway.guard("e-chat", "gr-clean", 1)
+    clean = {**GUARD.spec, "action": "SANITIZATION", "action_endpoint": "chat"}
+    guard = resource("GatewayGuardrail/clean", clean)
+    guarded = resource("GatewayEndpoint/chat", {**CHAT.spec, "guardrails": ["clean"]})
+    declared = [guard, guarded, MINI]
+    seen = read_snapshot(gateway, declared, target="t", taken_at="", deleting=True)
+    made = {str(one.address): one for one in plan_destroy(declared, seen).steps}
+    for name in ("GatewayGuardrail/clean", "GatewayEndpoint/chat"):
+        assert "name each other: none can be deleted first" in made[name].refusal
+        assert made[name].depends_on == ()
+    assert made["GatewayModel/mini"].refusal == ""
+
+    left = make_plan([MINI], seen, gone=[guard, guarded]).steps
+    assert [(one.action, one.notes) for one in left[1:]] == [
+        (Action.NO_OP, ("no longer declared, and left there: in use by GatewayEndpoint/chat",)),
+        (Action.NO_OP, ("no longer declared, and left there: in use by GatewayGuardrail/clean",)),
+    ]
+
+
 # ---- the guard before a write ---------------------------------------------------------------------------
 
 
