@@ -14,6 +14,7 @@ from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
 from reconciler.engine.snapshot import Prune, read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
+from reconciler.report.text import plan_text
 from reconciler.values import Action, Address, LiveId, Plan, Resource, Secret, Step
 from tests.unit.engine.gateway import Gateway, resource
 
@@ -379,6 +380,7 @@ def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> N
         ("DELETE guardrails/remove-from-endpoint", "e-theirs", "gr-no-pii"),
         ("DELETE guardrails/delete", None, "gr-no-pii"),
     ]
+    assert "must be replaced (create, then delete)" in plan_text(Plan("t", (made,)))
     assert made.calls[1].body["execution_order"] == 3
     assert "execution_order" not in made.calls[3].body
 
