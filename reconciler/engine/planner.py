@@ -123,7 +123,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     is_taken = False
     if refusal:  # a marker among tags that are compared: whose it is changes by adoption alone
         found.changes = [change for change in found.changes if STACK_TAG not in change.path]
-    elif of.owner_change is None and of.owned_by is not None:
+    elif of.owner_change is None and of.owned_by is not None and not of.unowned_is_ours:
         is_taken = owner_of(of, resource, live) != resource.stack
     elif of.owner_change is not None and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)
