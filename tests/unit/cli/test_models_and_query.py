@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from pytest_httpserver import HTTPServer
 
+from reconciler import schema
 from reconciler.cli.main import main
 from tests.unit.client.test_plugins import GOOD, install
 
@@ -83,10 +85,22 @@ def test_a_model_that_is_missing_fails_the_plan_at_its_line(capsys: pytest.Captu
 
     assert main(["plan", "m.yaml", "--target", "openai"]) == 1
 
-    told = capsys.readouterr().err
+    out, told = capsys.readouterr()
     assert "m.yaml:5" in told
     assert "Model/gpt-9 does not exist on this target, or is not available to this key" in told
     assert "gpt-4o" not in told
+    assert "✗ Model/gpt-9 is not as asserted" in out
+    assert "No changes. 1 model is as declared. 1 model is not as asserted." in out
+    assert main(["plan", "m.yaml", "--target", "openai", "-o", "json"]) == 1
+    plan = json.loads(capsys.readouterr().out)
+    assert [step.get("failure", "")[:14] for step in plan["steps"]] == ["", "does not exist"]
+    jsonschema.validate(plan, schema.read("plan"))
+
+
+def test_nothing_of_an_assertion_is_destroyed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("m.yaml").write_text(_MODEL.format(name="gpt-4o") + "---\n" + _MODEL.format(name="gpt-9"))
+    assert main(["destroy", "m.yaml", "--target", "openai", "--auto-approve"]) == 0
+    assert "2 models are only asserted: nothing to delete." in capsys.readouterr().out
 
 
 def test_a_model_of_somebody_else_fails_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
