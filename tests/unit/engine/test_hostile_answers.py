@@ -63,6 +63,8 @@ def bench() -> Bench:
         ({"tags": ["x"]}, "tags[0] is text, not an object"),
         ({"ai_gateway": []}, "ai_gateway is a list, not an object"),
         ({"id": {"a": 1}}, "id is not a single value"),
+        ({"id": ""}, "it has no id"),
+        ({"id": None}, "it has no id"),
     ],
 )
 def test_what_is_no_endpoint_is_refused(bench: Bench, fields: dict[str, Any], told: str) -> None:
