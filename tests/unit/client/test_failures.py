@@ -413,7 +413,10 @@ def test_an_answer_that_comes_in_drops_is_given_up(server: Server, reply: Drops,
 
 def test_an_error_that_comes_in_drops_is_told_as_far_as_it_came(server: Server) -> None:
     server.otherwise = dripping(b"400 Bad\r\nContent-Length: 1000000")
-    with contextlib.closing(HttpSession(server.url, timeout=0.1)) as session, pytest.raises(errors.InvalidRequest):
+    with (
+        contextlib.closing(HttpSession(server.url, timeout=0.1)) as session,
+        pytest.raises(errors.InvalidRequest),
+    ):
         session.request("GET", "/x")
 
 

@@ -63,8 +63,6 @@ def bench() -> Bench:
         ({"tags": ["x"]}, "tags[0] is text, not an object"),
         ({"ai_gateway": []}, "ai_gateway is a list, not an object"),
         ({"id": {"a": 1}}, "id is not a single value"),
-        ({"id": ""}, "it has no id"),
-        ({"id": None}, "it has no id"),
     ],
 )
 def test_what_is_no_endpoint_is_refused(bench: Bench, fields: dict[str, Any], told: str) -> None:
@@ -73,6 +71,13 @@ def test_what_is_no_endpoint_is_refused(bench: Bench, fields: dict[str, Any], to
         bench.plan(endpoint(config=custom()))
     assert caught.value.what == f"the answer is not an endpoint of the API: {told}"
     assert caught.value.path == "Endpoint/chat"
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_without_an_id_there_are_no_grants_to_read(bench: Bench, value: Any) -> None:
+    _spoil(bench, "serving-endpoints/chat", id=value)
+    with pytest.raises(BadAnswer, match="not an endpoint of the API: it has no id"):
+        bench.plan(endpoint(config=custom(), permissions=GRANTS))
 
 
 @pytest.mark.parametrize(
