@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import ManifestError, Problem, UsageError
+from reconciler.errors import ManifestError, PluginFailed, Problem, ReconcilerError, UsageError
 from reconciler.seal import SealKey
 from reconciler.values import Resource
 
@@ -181,9 +181,11 @@ def _marked(resources: Sequence[Resource], stack: str) -> tuple[Resource, ...]:
 def _keeps_tags(target: str) -> bool:
     from reconciler.client.base import target_of
     from reconciler.client.plugins import plugin_client
+    from reconciler.plugin_target import printing_to_stderr
 
     try:
-        return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
+        with printing_to_stderr():  # a plugin may print while it is loaded
+            return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
     except UsageError:
         return False  # connecting says what is wrong with it; a saved snapshot needs no plugin
 
@@ -275,10 +277,11 @@ def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: Wri
 
 def _plugin(target: str) -> Any:
     from reconciler.client.base import get_deploy_client
-    from reconciler.plugin_target import PluginTarget
+    from reconciler.plugin_target import PluginTarget, printing_to_stderr
 
     try:
-        return PluginTarget(get_deploy_client(target), target)
+        with printing_to_stderr():
+            return PluginTarget(get_deploy_client(target), target)
     except UsageError as error:
         if not error.fix or "install the plugin" in error.fix:
             error.fix = (
@@ -286,6 +289,11 @@ def _plugin(target: str) -> Any:
                 f"(reconciler targets lists them); {HOW_TO_TRY}"
             )
         raise
+    except ReconcilerError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the plugin's constructor raises
+        said = f"{type(error).__name__}: {error}"
+        raise PluginFailed(f"the plugin gave no client for {target}: {said}", where=target) from None
 
 
 def describe(target: str, client: Any) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Input",
     "check_models",
+    "chosen",
     "find_config",
     "find_target",
     "load",
@@ -181,29 +182,29 @@ def load(
 
 
 def _selected(loaded: Loaded, scope: Scope, project: Project | None) -> Loaded:
-    chosen = _chosen(loaded.resources, scope, project)
-    kept = {id(resource) for resource in chosen}
+    found = chosen(loaded.resources, scope, project)
+    kept = {id(resource) for resource in found}
     documents = tuple(
         document
         for resource, document in zip(loaded.resources, loaded.documents, strict=False)
         if id(resource) in kept
     )
-    return replace(loaded, resources=chosen, documents=documents)
+    return replace(loaded, resources=found, documents=documents)
 
 
-def _chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
+def chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
     """What a scope selects. Raises UsageError for terms that fit nothing."""
     from reconciler.manifest.selection import select
 
-    chosen = select(resources, scope.select, scope.exclude)
+    found = select(resources, scope.select, scope.exclude)
     if scope.changed_since:
         from reconciler.cli.since import touched
 
-        kept = touched(chosen, project, scope, scope.changed_since)
-        chosen = tuple(resource for at, resource in enumerate(chosen) if at in kept)
-        if not chosen:
+        kept = touched(found, project, scope, scope.changed_since)
+        found = tuple(resource for at, resource in enumerate(found) if at in kept)
+        if not found:
             tell(f"note: nothing was touched since {scope.changed_since}")
-    return chosen
+    return found
 
 
 def load_for(
@@ -279,7 +280,7 @@ def _since(
     gone = removed(declared, base.resources)
     everything = (*with_removed_sections(declared, base.resources), *gone)
     if not read.scope.is_whole:
-        everything = _chosen(everything, read.scope, read.project)
+        everything = chosen(everything, read.scope, read.project)
     away = {resource.address for resource in gone}
     kept = tuple(resource for resource in everything if resource.address not in away)
     return replace(

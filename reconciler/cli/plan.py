@@ -12,7 +12,6 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
@@ -81,14 +80,16 @@ def plan(
     --out keeps the plan in a file: readable, without a secret, with a digest, and signed when
     RECONCILER_PLAN_KEY is set.
     """
-    from reconciler.engine.safety import failures, over_limits, refusals
-    from reconciler.engine.verdicts import frozen, unapproved
-
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
     scope = opt.Scope.of(environment, select, exclude, changed_since)
     ahead = inputs.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
+    # Imported while the server works on what was just asked.
+    from reconciler.cli.acting import How, limits_of
+    from reconciler.engine.safety import failures, over_limits, refusals
+    from reconciler.engine.verdicts import frozen, unapproved
+
     held: Held | None = None
     if rebase is not None and since is not None:
         raise UsageError("--rebase takes no --since", why="it plans what the file planned")

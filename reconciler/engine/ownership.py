@@ -88,7 +88,8 @@ def beyond(
             step = deletion(stand_in(address, options.stack), live, options)
             why = f"no longer declared; it carries the marker of stack {options.stack}"
             going.append(replace(step, is_undeclared=True, notes=(why, *step.notes)))
-    yield from _unless_used(going, desired, steps, snapshot)
+    if going:
+        yield from _unless_used(going, desired, steps, snapshot)
 
 
 def _unless_used(

@@ -227,6 +227,23 @@ def test_export_then_plan_is_empty(
     assert main(["plan", "out", "--target", target, "--detailed-exitcode"]) == 0
 
 
+def test_drift_with_prune_sees_what_the_stack_owns_and_declares_no_more(
+    target: str, httpserver: HTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {**_BUDGET, "created_by": "reconciler:shop", "last_updated_by": "reconciler:shop"}
+    answered = {"budget_policies": [ours]}
+    httpserver.expect_oneshot_request(f"{_API}/budgets/list").respond_with_json(answered)
+    httpserver.expect_request(f"{_API}/endpoints/bindings/list").respond_with_json({})
+    (tmp_path / "m.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: GatewayModel\nmetadata: {name: gpt-4o}\n"
+        "spec: {secret: openai, provider: openai, model_name: gpt-4o}\n"
+    )
+    words = ["m.yaml", "--target", target, "--stack", "shop"]
+    assert main(["drift", *words, "--prune"]) == 2
+    assert "GatewayBudget/chat-1-days-reject-bp-1 exists, and should not" in capsys.readouterr().out
+    assert main(["drift", *words]) == 0
+
+
 def test_the_target_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["targets", "--no-check"]) == 0
     assert "mlflow-gateway+http " in capsys.readouterr().out
