@@ -64,7 +64,7 @@ def fmt(
 def _files(
     paths: list[str] | None, project_file: str | None, problems: list[Problem]
 ) -> list[tuple[Path | None, str]]:
-    """The files to look at: those named, else those of the project with its overlays, and the project file."""
+    """The files to look at: those named, else those of the project, overlays too, and its own file."""
     from reconciler.manifest.files import PROJECT_FILE, file_name, find
     from reconciler.manifest.project import find_project
 

@@ -1,4 +1,4 @@
-"""Manifests, overlays and project files in the schema's order of fields: text in, text out, nothing lost but the order.
+"""Files of a project in the schema's order of fields: text in, text out, nothing lost but the order.
 
 Pieces of the text are moved whole, so that comments, quotes and every way of writing a value stay as they
 are; a comment goes with the field below it, or with the one that it stands beside or inside of. (A round trip
@@ -32,7 +32,7 @@ _OVERLAY: Final = "Overlay"
 
 
 def in_order(text: str, file: str) -> str:
-    """The text of a manifest, overlay or project file with its fields in order, and without stray white space.
+    """The text of a manifest, overlay or project file with fields in order, and no stray white space.
 
     The text as it is, where it cannot be read or where nothing can be moved without changing what it means.
     """
