@@ -131,10 +131,11 @@ class UserError(ReconcilerError):
 
 
 class ManifestError(UserError):
-    """All problems found in the manifests and the project file of one run."""
+    """All problems found in the manifests and the project file of one run; ``warnings``: told beside them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.warnings: tuple[Problem, ...] = tuple(sorted(set(warnings)))
         count = len(self.problems)
         files = len({p.file for p in self.problems})
         super().__init__(

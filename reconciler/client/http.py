@@ -328,7 +328,8 @@ class HttpSession:
             status = response.status_code
             if status < 300 and asked.stream:
                 return response
-            content = answers.read(response, MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES)
+            limit = MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES
+            content = answers.read(response, limit, answers.PATIENCE * asked.timeout, self._now)
         except _TRANSPORT as cause:
             answers.scrub(prepared)
             raise answers.no_answer(asked, cause, begun=status > 0) from cause

@@ -94,7 +94,7 @@ def totals_line(steps: Sequence[Step], verbose: bool) -> str:
 
 
 def as_declared(steps: Sequence[Step]) -> str:
-    """ "3 endpoints are as declared." Said apart are assertions that do not hold, and what need not be deleted,
+    """ "3 endpoints are as declared." Said apart: assertions that do not hold, and what need not be deleted,
     since it does not exist or is only asserted."""
     failed = [s for s in steps if s.failure]
     steps = [s for s in steps if not s.failure]
