@@ -67,9 +67,12 @@ class PluginTarget:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        close = getattr(self.client, "close", None)
-        if callable(close):
-            close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the client, where it has something to close."""
+        if callable(close := getattr(self.client, "close", None)):
+            self._asked("close", (), close)
 
     def __getattr__(self, name: str) -> Any:
         if name not in (*_WRITES, *_READS, "predict", "predict_stream", "explain"):

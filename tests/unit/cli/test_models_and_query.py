@@ -311,6 +311,70 @@ def test_a_plugin_whose_client_cannot_be_made(
     assert "Traceback" not in streams.err
 
 
+# -- environments of a plugin's target -----------------------------------------------------------------------
+
+_KEPT = """
+from reconciler.client import BaseDeploymentClient
+kept = {}
+class Keeping(BaseDeploymentClient):
+    keeps_tags = True
+    def _of(self, kind): return kept.setdefault((self.target_uri, kind), {})
+    def create_deployment(self, name, model_uri, flavor=None, config=None, endpoint=None):
+        self._of("d")[name] = {"name": name, "model_uri": model_uri, "config": config}
+        return {"name": name}
+    def update_deployment(self, name, model_uri=None, flavor=None, config=None, endpoint=None):
+        self._of("d")[name] |= {"model_uri": model_uri, "config": config}
+    def delete_deployment(self, name, config=None, endpoint=None): self._of("d").pop(name, None)
+    def list_deployments(self, endpoint=None): return list(self._of("d").values())
+    def get_deployment(self, name, endpoint=None): return self._of("d")[name]
+    def predict(self, deployment_name=None, inputs=None, endpoint=None): return {}
+    def create_endpoint(self, name, config=None): self._of("e")[name] = {"name": name, "config": config}
+    def update_endpoint(self, endpoint, config=None): self._of("e")[endpoint]["config"] = config
+    def delete_endpoint(self, endpoint): self._of("e").pop(endpoint, None)
+    def list_endpoints(self): return list(self._of("e").values())
+    def get_endpoint(self, endpoint): return self._of("e")[endpoint]
+run_local = target_help = print
+"""
+_ENVIRONMENTS = """\
+apiVersion: reconciler/v1
+kind: Project
+stack: serving
+variables: {n: 2}
+environments:
+  dev: {target: "keeping:/dev", stack: dev}
+  prod: {target: "keeping:/prod", stack: prod, variables: {n: 4}}
+"""
+_BOTH = """\
+apiVersion: reconciler/v1
+kind: Deployment
+metadata: {name: fraud}
+spec: {model_uri: "models:/fraud/1", config: {count: "${var.n}", tags: {team: a}}}
+---
+apiVersion: reconciler/v1
+kind: Endpoint
+metadata: {name: scoring, allow_unknown_fields: true}
+spec: {size: "${var.n}"}
+"""
+
+
+def test_environments_of_a_plugins_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "keeping", _KEPT)
+    Path("reconciler.yaml").write_text(_ENVIRONMENTS)
+    Path("manifests").mkdir()
+    Path("manifests/m.yaml").write_text(_BOTH)
+
+    assert main(["apply", "-e", "dev", "-e", "prod", "--auto-approve"]) == 0
+    assert main(["plan", "--all-environments", "--detailed-exitcode"]) == 0
+    capsys.readouterr()
+    assert main(["diff", "dev", "prod", "--live", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["resources"]
+    told = {(one["address"], d["path"]) for one in found for d in one["differences"]}
+    assert told == {("Deployment/fraud", "config.count"), ("Endpoint/scoring", "size")}
+
+
 # -- targets ---------------------------------------------------------------------------------------------
 
 
