@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import threading
 from pathlib import Path
 
 import jsonschema
@@ -316,10 +318,13 @@ def test_a_plugin_whose_client_cannot_be_made(
 _KEPT = """
 from reconciler.client import BaseDeploymentClient
 kept = {}
+def entered(): pass
 class Keeping(BaseDeploymentClient):
     keeps_tags = True
+    def entered(self): entered()
     def _of(self, kind): return kept.setdefault((self.target_uri, kind), {})
     def create_deployment(self, name, model_uri, flavor=None, config=None, endpoint=None):
+        self.entered()
         self._of("d")[name] = {"name": name, "model_uri": model_uri, "config": config}
         return {"name": name}
     def update_deployment(self, name, model_uri=None, flavor=None, config=None, endpoint=None):
@@ -373,6 +378,33 @@ def test_environments_of_a_plugins_target(
     found = json.loads(capsys.readouterr().out)["resources"]
     told = {(one["address"], d["path"]) for one in found for d in one["differences"]}
     assert told == {("Deployment/fraud", "config.count"), ("Endpoint/scoring", "size")}
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3])
+def test_a_plugin_is_called_by_one_thread_at_a_time_unless_more_are_asked_for(
+    at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = f"keeping{at_a_time}"
+    install(tmp_path, target, _KEPT)
+    plugin = importlib.import_module(f"toy_{target}")
+    together, most, lock = threading.Barrier(at_a_time), [0, 0], threading.Lock()
+
+    def entered() -> None:
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        together.wait(timeout=20)
+        threading.Event().wait(0.02)
+        with lock:
+            most[0] -= 1
+
+    monkeypatch.setattr(plugin, "entered", entered)
+    Path("m.yaml").write_text("---\n".join(_BOTH.partition("---")[0].replace("fraud", n) for n in "abc"))
+    Path("m.yaml").write_text(Path("m.yaml").read_text().replace('"${var.n}"', "1"))
+    words = ["--parallelism", "3"] if at_a_time == 3 else []
+    assert main(["apply", "m.yaml", "--target", f"{target}:/x", "--auto-approve", *words]) == 0
+    assert most[1] == at_a_time
 
 
 # -- targets ---------------------------------------------------------------------------------------------
