@@ -364,6 +364,18 @@ def test_deletes_go_downwards_and_not_while_others_use_it(gateway: Gateway) -> N
     }
 
 
+@pytest.mark.parametrize("name", ["gpt 4o mini", "chat-meta/llama 3", "a/b/c"])
+def test_names_with_spaces_and_slashes_are_known_again_where_they_are_used(name: str) -> None:
+    gateway = Gateway()
+    gateway.model(name, gateway.secret("my key"))
+    model = resource(f"GatewayModel/{name}", {**GPT.spec, "secret": "my key"})
+    desired = (resource("GatewaySecret/my key", SECRET.spec), model)
+    seen = read_snapshot(gateway, desired, target="t", taken_at="", deleting=True)
+    made = plan_destroy(desired, seen)
+    assert refusals(made) is None
+    assert made.steps[0].depends_on == (Address("GatewayModel", name),)
+
+
 def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> None:
     gateway.scorer("pii")
     gateway.guardrail("no-pii")
