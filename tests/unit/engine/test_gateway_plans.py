@@ -14,6 +14,7 @@ from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
 from reconciler.engine.snapshot import Prune, read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
+from reconciler.kinds import kind
 from reconciler.report.text import plan_text
 from reconciler.values import Action, Address, LiveId, Plan, Resource, Secret, Step
 from tests.unit.engine.gateway import Gateway, resource
@@ -429,6 +430,19 @@ def test_one_endpoint_is_read_alone_and_as_the_list_tells_it(gateway: Gateway) -
     assert live.raw["configs"] == []
     assert gateway.asked == {"endpoint": 2, "configs": 1}
     assert read_gateway_one(gateway, resource("GatewayEndpoint/none", CHAT.spec)) is None
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(SECRET, "secrets"), (GPT, "models")])
+def test_a_secret_and_a_model_are_read_by_their_own_list(
+    gateway: Gateway, wanted: Resource, asked: str
+) -> None:
+    before = read_snapshot(gateway, [wanted], target="t", taken_at="").resources[wanted.address]
+    gateway.asked.clear()
+    live = read_gateway_one(gateway, wanted)
+    assert gateway.asked == {asked: 1}
+    assert live is not None
+    of = kind(wanted.address.kind)
+    assert of.fingerprint(live, of.normalise(live)) == of.fingerprint(before, of.normalise(before))
 
 
 # ---- prune and protection ------------------------------------------------------------------------------
