@@ -228,8 +228,18 @@ class Repository:
             try:
                 text = self._run("blame", "--no-ignore-revs-file", *words, where=folder)
             except UsageError:
-                return ()
+                return self._uncommitted(Path(file))
         return tuple(_commits(text.decode(errors="replace").split("\n"), self._ends(folder)))
+
+    def _uncommitted(self, file: Path) -> tuple[Commit, ...]:
+        """The lines of a file that is in no commit yet; none of one that git is not to know, or does not."""
+        words = ("ls-files", "--cached", "--others", "--exclude-standard", "--", file.name)
+        try:
+            known = self._run(*words, where=file.parent)
+            count = file.read_bytes().count(b"\n") + 1 if known else 0
+        except (UsageError, OSError):
+            return ()
+        return (Commit("", "", "", "", 0),) * count
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - one repository lives as long as its run
     def _ends(self, folder: Path) -> frozenset[str]:

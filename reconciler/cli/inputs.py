@@ -51,7 +51,7 @@ class Input:
     """What a command works on.
 
     ``base``: what was declared at a git revision, None when nobody asked; ``gone``: of that, what is declared
-    no more.
+    no more; ``is_part``: it was selected of more that is declared.
     """
 
     loaded: Loaded
@@ -64,6 +64,7 @@ class Input:
     paths: tuple[str, ...] = ()
     base: Base | None = None
     gone: tuple[Resource, ...] = ()
+    is_part: bool = False
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -282,11 +283,13 @@ def _since(
     if not read.scope.is_whole:
         everything = chosen(everything, read.scope, read.project)
     away = {resource.address for resource in gone}
+    kept = tuple(resource for resource in everything if resource.address not in away)
     return replace(
         read,
-        loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
+        loaded=replace(read.loaded, resources=kept),
         base=base,
         gone=tuple(r for r in everything if r.address in away),
+        is_part=len(kept) < len(declared),
     )
 
 

@@ -233,17 +233,22 @@ def _live(
 
 
 def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, file: str) -> None:
-    """Raises UsageError when the snapshot does not hold what a prune would delete."""
-    from reconciler.engine.ownership import undeclared
+    """Raises UsageError when something was there that the snapshot holds the name of alone: it was saved for
+    other manifests, or without what deletes it. The plan would take it for missing."""
+    from reconciler.engine.ownership import moved_from, undeclared
 
-    if not options.prune:
-        return
-    for address in undeclared(read.loaded.resources, seen, options.stack):
-        if address not in seen.resources:
+    wanted = {resource.address: "" for resource in read.resources}
+    wanted |= {old: "" for resource in read.resources if (old := moved_from(resource)) is not None}
+    if options.prune:
+        deleted = undeclared(read.resources, seen, options.stack)
+        wanted |= dict.fromkeys(deleted, ", which --prune would delete")
+    for address, why in wanted.items():
+        if address in seen.names and address not in seen.resources:
             raise UsageError(
-                f"the snapshot does not hold {address}, which --prune would delete",
+                f"the snapshot does not hold {address}{why}",
                 where=file,
-                fix="save it with --prune too",
+                why="it was there, and was not read: the snapshot was saved for less than this plan is about",
+                fix="save it with --prune too" if why else "save it with the same manifests and options",
             )
 
 

@@ -161,7 +161,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     )
 
 
-def _as_written(desired: Mapping[str, Any], found: Comparison, section: str) -> Mapping[str, Any]:
+def _as_written(desired: Mapping[str, Any], found: Comparison, section: str) -> dict[str, Any]:
     """The spec, when it was compared as one section; what was found gets the paths of the manifest."""
     found.changes = [replace(change, path=FieldPath(change.path[1:])) for change in found.changes]
     found.skipped = [

@@ -81,6 +81,13 @@ def test_who_last_set_a_line(repo: Repo) -> None:
     assert str(Repository(repo.folder).last_set(Source("m/a.yaml", 4))) == "not committed yet"
     assert here.last_set(Source("m/a.yaml", 99)) is None
     assert here.last_set(Source("nowhere.yaml", 1)) is None
+    repo.write("new.yaml", "one\n")
+    assert str(here.last_set(Source("new.yaml", 1))) == "not committed yet"
+    repo.git("add", "new.yaml")
+    assert str(Repository(repo.folder).last_set(Source("new.yaml", 1))) == "not committed yet"
+    repo.write(".gitignore", "kept-out.yaml\n")
+    repo.write("kept-out.yaml", "one\n")
+    assert here.last_set(Source("kept-out.yaml", 1)) is None
 
 
 def test_what_changed_since(repo: Repo) -> None:

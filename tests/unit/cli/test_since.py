@@ -310,3 +310,24 @@ def test_a_project_file_of_another_name_is_looked_for_by_its_own(repo: Repo) -> 
 def test_an_environment_that_is_named_twice_is_one(repo: Repo) -> None:
     repo.write("reconciler.yaml", _PROJECT + "environments: {prod: {}}\n")
     assert "No changes" in repo.run(0, "plan", "-e", "prod", "-e", "prod")
+
+
+def test_what_is_gone_and_touched_is_not_taken_for_all_there_is(repo: Repo) -> None:
+    repo.git("rm", "-q", "manifests/old.yaml")
+    said = repo.run(0, "apply", "-y", "--since", "HEAD", "--changed-since", "HEAD")
+    assert "Endpoint/old deleted" in said
+    repo.git("rm", "-q", "manifests/chat.yaml")
+    repo.write("manifests/new.yaml", _CHAT.replace("chat", "new"))
+    said = repo.run(3, "apply", "-y", "--since", "HEAD", "--changed-since", "HEAD")
+    assert "nothing that is live is declared" in said
+
+
+def test_a_snapshot_that_was_saved_for_less_says_so(repo: Repo) -> None:
+    repo.git("rm", "-q", "manifests/old.yaml")
+    repo.run(0, "plan", "--save-snapshot", "seen.json")
+    assert "No changes" in repo.run(0, "plan", "--snapshot", "seen.json")
+    told = "the snapshot does not hold Endpoint/old"
+    assert told in repo.run(1, "plan", "--snapshot", "seen.json", "--since", "HEAD")
+    repo.git("reset", "-q", "--hard")
+    assert told in repo.run(1, "plan", "--snapshot", "seen.json")
+    assert "No changes" in repo.run(0, "plan", "--snapshot", "seen.json", "--select", "Endpoint/chat")
