@@ -1,7 +1,7 @@
 """The program sets up logging for its process; a test gives it back as it was. Locks are a test's own.
 
-Random cases are the same in every run of the same tests, so that what CI says is about the change and can be seen
-again. Where a number of cases is asked for (``make soak``), they are new ones each time.
+Random cases are the same in every run of the same tests, so that what CI says is about the change and can
+be seen again. Where a number of cases is asked for (``make soak``), they are new ones each time.
 """
 
 from __future__ import annotations

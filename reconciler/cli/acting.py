@@ -95,8 +95,8 @@ def limits_of(read: inputs.Input, how: How) -> Limits:
     return Limits(
         Limit.parse(deletes, "--max-deletes") if deletes else base.deletes,
         Limit.parse(changes, "--max-changes") if changes else base.changes,
-        # What is named by a selection is no accident.
-        is_asked=how.max_deletes is not None or bool(read.scope.select),
+        # What is named by a selection is no accident; and beside what it leaves out it is not all there is.
+        is_asked=how.max_deletes is not None or bool(read.scope.select) or read.is_part,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,9 +12,11 @@ import typer
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
-    from reconciler.manifest.sides import Side
+    from reconciler.manifest.sides import Pair, Side
+    from reconciler.values import Address
 
 
 def diff(
@@ -35,13 +39,17 @@ def diff(
     from reconciler.engine.differences import differences, pairs
     from reconciler.report.differences import differences_json, differences_text
 
-    sides = [
-        (_live if live else _declared)(opt.Scope.of([name], select, exclude, changed_since), project)
-        for name in (left, right)
-    ]
+    scope = opt.Scope.of(None, select, exclude, changed_since)
+    reads = [_read(opt.Scope.of([name]), project, live) for name in (left, right)]
+    together = pairs(sides_of(reads[0]), sides_of(reads[1]))
+    if not scope.is_whole:
+        together = _selected(together, reads, scope)
+    if live:
+        lefts = {pair.left.address for pair in together if pair.left}
+        rights = {pair.right.address for pair in together if pair.right}
+        together = pairs(_live(reads[0], lefts), _live(reads[1], rights))
     compared = [
-        (pair, differences(pair.left, pair.right) if pair.left and pair.right else [])
-        for pair in pairs(sides[0], sides[1])
+        (pair, differences(pair.left, pair.right) if pair.left and pair.right else []) for pair in together
     ]
     if output is opt.Format.JSON:
         answer_json(differences_json(compared, left, right))
@@ -51,10 +59,37 @@ def diff(
     return 2 if detailed_exitcode and differ else 0
 
 
-def _declared(scope: opt.Scope, project: str | None) -> list[Side]:
-    return sides_of(
-        inputs.load(None, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
-    )
+def _read(scope: opt.Scope, project: str | None, is_live: bool) -> inputs.Input:
+    """All of one environment."""
+    if is_live:
+        return inputs.load_for(None, None, project, None, scope=scope, allow_unset=True, keep_documents=True)
+    return inputs.load(None, project, scope=scope, allow_unset=True, needs_secrets=False, keep_documents=True)
+
+
+def _selected(together: Sequence[Pair], reads: Sequence[inputs.Input], scope: opt.Scope) -> list[Pair]:
+    """The pairs that are meant: a term needs to fit on one side only, and takes the other one along.
+
+    Raises UsageError for a term that fits on neither side, and when nothing is left.
+    """
+    everything = [resource for read in reads for resource in read.loaded.resources]
+
+    def fitting(terms: opt.Scope) -> set[tuple[int, Address]]:
+        found = set(map(id, inputs.chosen(everything, terms, reads[0].project)))
+        return {
+            (n, r.address) for n, read in enumerate(reads) for r in read.loaded.resources if id(r) in found
+        }
+
+    def holds(pair: Pair, meant: set[tuple[int, Address]]) -> bool:
+        return any(side and (n, side.address) in meant for n, side in enumerate((pair.left, pair.right)))
+
+    wanted = fitting(replace(scope, exclude=()))
+    unwanted = fitting(opt.Scope(select=scope.exclude)) if scope.exclude else set()
+    left = [pair for pair in together if holds(pair, wanted) and not holds(pair, unwanted)]
+    if not left and wanted:
+        raise UsageError(
+            "nothing is selected", why="--exclude takes out all of it", fix="leave one of the two out"
+        )
+    return left
 
 
 def sides_of(read: inputs.Input) -> list[Side]:
@@ -73,8 +108,8 @@ def sides_of(read: inputs.Input) -> list[Side]:
     return sides
 
 
-def _live(scope: opt.Scope, project: str | None) -> list[Side]:
-    """What is live of what an environment declares, in one shape, without what the server computes."""
+def _live(read: inputs.Input, wanted: Collection[Address]) -> list[Side]:
+    """What is live of these of an environment, in one shape, without what the server computes."""
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.kinds import kind_of
     from reconciler.kinds.marks import without_marks
@@ -82,14 +117,14 @@ def _live(scope: opt.Scope, project: str | None) -> list[Side]:
     from reconciler.shape import masked
     from reconciler.targets import connect, describe
 
-    read = inputs.load_for(None, None, project, None, scope=scope, allow_unset=True)
+    resources = [resource for resource in read.loaded.resources if resource.address in wanted]
     with contextlib.closing(
         connect(read.target, pool_size=READ_PARALLELISM, config_path=read.config_path)
     ) as client:
         tell(f"target: {describe(read.target, client)}{read.aside}")
-        seen = read_snapshot(client, read.loaded.resources, target=read.target, taken_at=opt.taken_at())
+        seen = read_snapshot(client, resources, target=read.target, taken_at=opt.taken_at())
     sides = []
-    for resource in read.loaded.resources:
+    for resource in resources:
         found = seen.resources.get(resource.address)
         if found is not None:
             of = kind_of(resource.address)

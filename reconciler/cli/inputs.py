@@ -13,6 +13,7 @@ from reconciler.cli.pruning import check_prune, part_of
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
 from reconciler.targets import HOW_TO_TRY, connect, family, for_target
+from reconciler.values import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Input",
     "check_models",
+    "chosen",
     "find_config",
     "find_target",
     "load",
@@ -49,7 +51,7 @@ class Input:
     """What a command works on.
 
     ``base``: what was declared at a git revision, None when nobody asked; ``gone``: of that, what is declared
-    no more.
+    no more; ``is_part``: it was selected of more that is declared.
     """
 
     loaded: Loaded
@@ -62,6 +64,7 @@ class Input:
     paths: tuple[str, ...] = ()
     base: Base | None = None
     gone: tuple[Resource, ...] = ()
+    is_part: bool = False
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -180,29 +183,29 @@ def load(
 
 
 def _selected(loaded: Loaded, scope: Scope, project: Project | None) -> Loaded:
-    chosen = _chosen(loaded.resources, scope, project)
-    kept = {id(resource) for resource in chosen}
+    found = chosen(loaded.resources, scope, project)
+    kept = {id(resource) for resource in found}
     documents = tuple(
         document
         for resource, document in zip(loaded.resources, loaded.documents, strict=False)
         if id(resource) in kept
     )
-    return replace(loaded, resources=chosen, documents=documents)
+    return replace(loaded, resources=found, documents=documents)
 
 
-def _chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
+def chosen(resources: Sequence[Resource], scope: Scope, project: Project | None) -> tuple[Resource, ...]:
     """What a scope selects. Raises UsageError for terms that fit nothing."""
     from reconciler.manifest.selection import select
 
-    chosen = select(resources, scope.select, scope.exclude)
+    found = select(resources, scope.select, scope.exclude)
     if scope.changed_since:
         from reconciler.cli.since import touched
 
-        kept = touched(chosen, project, scope.changed_since)
-        chosen = tuple(resource for at, resource in enumerate(chosen) if at in kept)
-        if not chosen:
+        kept = touched(found, project, scope, scope.changed_since)
+        found = tuple(resource for at, resource in enumerate(found) if at in kept)
+        if not found:
             tell(f"note: nothing was touched since {scope.changed_since}")
-    return chosen
+    return found
 
 
 def load_for(
@@ -278,13 +281,15 @@ def _since(
     gone = removed(declared, base.resources)
     everything = (*with_removed_sections(declared, base.resources), *gone)
     if not read.scope.is_whole:
-        everything = _chosen(everything, read.scope, read.project)
+        everything = chosen(everything, read.scope, read.project)
     away = {resource.address for resource in gone}
+    kept = tuple(resource for resource in everything if resource.address not in away)
     return replace(
         read,
-        loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
+        loaded=replace(read.loaded, resources=kept),
         base=base,
         gone=tuple(r for r in everything if r.address in away),
+        is_part=len(kept) < len(declared),
     )
 
 
@@ -392,6 +397,14 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
             why="there is no --target, no target: in reconciler.yaml and no MLFLOW_DEPLOYMENTS_TARGET",
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
+    return _kept_secret(target)
+
+
+def _kept_secret(target: str) -> str:
+    """The target; a login that stands in it is shown from here on nowhere (most targets refuse one)."""
+    login, found, _ = target.partition("://")[2].partition("/")[0].rpartition("@")
+    if found:
+        know([Secret(login.partition(":")[2] or login)])
     return target
 
 
@@ -434,5 +447,5 @@ def where(
     """The target of a command that reads no manifests."""
     project = _project(project_file)
     if target_option and not environments:
-        return target_option
+        return _kept_secret(target_option)
     return find_target(target_option, project, _environment(project, Scope.of(environments)))

@@ -17,6 +17,7 @@ from reconciler.cli.scope import (
     Scope,
     Select,
     each_environment,
+    said,
 )
 from reconciler.errors import UsageError
 from reconciler.values import Address
@@ -83,6 +84,7 @@ Target = Annotated[
         help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
         "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
         show_default=False,
+        callback=said("--target", "the target is that of reconciler.yaml, then"),
     ),
 ]
 ConfigPath = Annotated[
@@ -132,6 +134,7 @@ Since = Annotated[
         help="Compare with the manifests at a git revision too: say of each change whether we made it "
         "(intended) or somebody in the workspace (drift), and delete what is declared no more.",
         show_default=False,
+        callback=said("--since", "what is live is compared with the manifests alone, then"),
     ),
 ]
 AllowCommands = Annotated[

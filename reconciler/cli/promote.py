@@ -15,7 +15,7 @@ from reconciler.cli import options as opt
 from reconciler.cli.diff import sides_of
 from reconciler.cli.output import answer, answer_json, tell
 from reconciler.cli.probing import probe_all, probes_for
-from reconciler.errors import ReconcilerError, RefusedError, UsageError
+from reconciler.errors import ManifestError, ReconcilerError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.manifest.environments import Environment
@@ -169,8 +169,8 @@ class Destination:
         self._environment = environment
         self._layers: Layers | None = None
 
-    def sides(self, texts: Mapping[str, str]) -> list[Side]:
-        """``texts``: overlay files as they would be."""
+    def sides(self, texts: Mapping[str, str], *, is_draft: bool = False) -> list[Side]:
+        """``texts``: overlay files as they would be; ``is_draft``: more edits follow."""
         from reconciler.manifest.document import load
         from reconciler.manifest.layers import Layers
 
@@ -183,6 +183,7 @@ class Destination:
             commands="skip",
             layers=self._layers,
             keep_documents=True,
+            is_draft=is_draft,
         )
         return sides_of(
             inputs.Input(loaded, self._project, self._project.stack, environment=self._environment.name)
@@ -204,7 +205,7 @@ class Destination:
         texts: dict[str, str] = {}
         files: dict[str, str] = {}
         for _ in range(_MOST_PASSES):
-            now = self.sides(texts)
+            now = self.sides(texts, is_draft=True)
             left = [move for move in moves(_pairs(now, wanted), allowed) if move.travelling]
             if not left:
                 break
@@ -217,7 +218,11 @@ class Destination:
             move.pair.address: [one.path for one in move.travelling]
             for move in moves(_pairs(before, wanted), allowed)
         }
-        for pair in pairs(before, self.sides(texts)):
+        try:
+            after = self.sides(texts)
+        except ManifestError as error:
+            raise _not_valid(self._environment.name, error) from error
+        for pair in pairs(before, after):
             assert pair.left is not None
             assert pair.right is not None
             for one in beyond(pair.left, pair.right, travelled.get(pair.address, ())):
@@ -232,15 +237,15 @@ class Destination:
 
         address = move.pair.address
         # Lines are those of the text as it is by now: an edit before this one may have moved them.
-        self.sides(texts)
+        self.sides(texts, is_draft=True)
         assert self._layers is not None
         overlay = self._layers.last_of(address)
         if overlay is not None:
             name, line = overlay.file, overlay.line
-            text = texts.get(name) or Path(name).read_text(encoding="utf-8")
+            text = texts.get(name) or _text_of(Path(name))
         else:
             name = self._file_for(address)
-            old = texts.get(name) or (Path(name).read_text(encoding="utf-8") if Path(name).exists() else "")
+            old = texts.get(name) or (_text_of(Path(name)) if Path(name).exists() else "")
             text = added(old, address)
             line = text.count("\n") - 2
         texts[name] = edited(text, line, edits(move), schema.spec_fields(address.kind))
@@ -270,6 +275,22 @@ def _by_hand(address: str, path: str) -> ReconcilerError:
         why="something else in the overlays has the last word there; nothing was written",
         fix="write it by hand, or take that part of the overlay out",
     )
+
+
+def _not_valid(environment: str, error: ManifestError) -> ReconcilerError:
+    # Lines would be those of a text that nobody has.
+    told = "; ".join(f"{problem.path}: {problem.what}" for problem in error.problems)
+    return ReconcilerError(
+        f"what may travel, and nothing else, makes no valid manifests of {environment}",
+        why=f"{told}; nothing was written",
+        fix="let what belongs together travel together (promote: in reconciler.yaml), or write it by hand",
+    )
+
+
+def _text_of(path: Path) -> str:
+    """A file with its own line ends."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def _write(path: Path, content: str) -> None:

@@ -140,9 +140,18 @@ def joined(ours: type[_E], theirs: type[Exception]) -> type[_E]:
     """``ours``, caught by ``except theirs`` as well."""
     found = _classes.get((ours, theirs))
     if found is None:
-        names = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+        names: dict[str, Any] = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+        # Pickled by what it is made of: by its name it would be found as ``ours`` alone.
+        names["__reduce__"] = lambda self: (_joined_as_it_was, (ours, theirs, self.args), self.__dict__)
         found = _classes.setdefault((ours, theirs), type(ours.__name__, (ours, theirs), names))
     return found
+
+
+def _joined_as_it_was(ours: type[_E], theirs: type[Exception], args: tuple[Any, ...]) -> _E:
+    kind = joined(ours, theirs)
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 def clean(text: str, limit: int = _MAX_MESSAGE) -> str:

@@ -17,8 +17,8 @@ from requests.adapters import BaseAdapter
 
 from reconciler.client.answers import NOT_JSON
 from reconciler.client.auth import Credentials, resolve
-from reconciler.client.base import BaseDeploymentClient
 from reconciler.client.http import HttpSession, quote
+from reconciler.client.over_http import EndpointsOnly, OverHttp
 from reconciler.client.pacing import WritePacer
 from reconciler.client.queries import EVENT_STREAM, as_object, parts, query_times
 from reconciler.errors import BadAnswer, NotFound, UsageError
@@ -61,7 +61,7 @@ class DatabricksEndpoint(dict[str, Any]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
 
-class DatabricksDeploymentClient(BaseDeploymentClient):
+class DatabricksDeploymentClient(OverHttp, EndpointsOnly):
     """Serving endpoints of one Databricks workspace; safe to use from several threads.
 
     ``target_uri``: ``databricks``, or ``databricks://profile`` for a profile of ``~/.databrickscfg``. Where
@@ -88,6 +88,7 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (host, credentials, adapter, pacer, stop)
         login = resolve(_profile_of(target_uri), host=host, credentials=credentials)
         self._host = login.host
         self.http = HttpSession(
@@ -105,56 +106,8 @@ class DatabricksDeploymentClient(BaseDeploymentClient):
         """The workspace, as ``https://host``."""
         return self._host
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        self.http.close()
-
-    def __enter__(self) -> DatabricksDeploymentClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.target_uri!r}, host={self._host!r})"
-
-    # -- deployments: Databricks has none ----------------------------------------------------------------
-
-    def create_deployment(
-        self,
-        name: str,
-        model_uri: str,
-        flavor: str | None = None,
-        config: dict[str, Any] | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError, as all methods about deployments."""
-        raise self._not_offered("create_deployment")
-
-    def update_deployment(
-        self,
-        name: str,
-        model_uri: str | None = None,
-        flavor: str | None = None,
-        config: dict[str, Any] | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("update_deployment")
-
-    def delete_deployment(
-        self, name: str, config: dict[str, Any] | None = None, endpoint: str | None = None
-    ) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("delete_deployment")
-
-    def list_deployments(self, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("list_deployments")
-
-    def get_deployment(self, name: str, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("get_deployment")
 
     # -- queries -----------------------------------------------------------------------------------------
 

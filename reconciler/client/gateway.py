@@ -21,6 +21,7 @@ from reconciler.client.answers import clean, joined
 from reconciler.client.auth import Credentials, Login
 from reconciler.client.http import HttpSession, quote
 from reconciler.client.mlflow import own_tls, tracking_credentials, tracking_login
+from reconciler.client.over_http import OverHttp
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
 
 __all__ = ["SCHEME", "MlflowGatewayClient"]
@@ -42,7 +43,7 @@ _TAKEN: Final = re.compile(
 )
 
 
-class MlflowGatewayClient:
+class MlflowGatewayClient(OverHttp):
     """The gateway of the tracking server at ``target_uri`` (``mlflow-gateway+http://host:port``).
 
     Signed with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN, else not at
@@ -88,24 +89,6 @@ class MlflowGatewayClient:
             future.set_result(self._fetched(route, inner))
         except BaseException as error:
             future.set_exception(error)
-
-    @property
-    def host(self) -> str:
-        """The tracking server, as ``http://host:port``, with its path where it has one."""
-        return self.http.base_url
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        self.http.close()
-
-    def __enter__(self) -> MlflowGatewayClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.http.base_url!r})"
 
     # -- the login ---------------------------------------------------------------------------------------
 

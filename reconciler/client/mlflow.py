@@ -21,8 +21,8 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from reconciler.client.answers import clean, joined
 from reconciler.client.auth import Anonymous, Credentials, Login, Token, client_certificate
-from reconciler.client.base import BaseDeploymentClient
 from reconciler.client.http import HttpSession, quote, seconds_from_environment
+from reconciler.client.over_http import EndpointsOnly, OverHttp
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
 from reconciler.errors import AnswerLost, BadAnswer, ReconcilerError, TransportError, UsageError
 from reconciler.values import Secret
@@ -85,7 +85,7 @@ class Endpoint(_Fielded):
     limit: Limit | None
 
 
-class MlflowDeploymentClient(BaseDeploymentClient):
+class MlflowDeploymentClient(OverHttp, EndpointsOnly):
     """An AI Gateway at ``target_uri`` (``http://host:port``); safe to use from several threads.
 
     Signed with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or those of ~/.mlflow/credentials),
@@ -105,6 +105,7 @@ class MlflowDeploymentClient(BaseDeploymentClient):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (credentials, adapter, stop)
         self.http = HttpSession(
             target_uri,
             credentials=credentials if credentials is not None else tracking_credentials(),
@@ -112,24 +113,6 @@ class MlflowDeploymentClient(BaseDeploymentClient):
             pool_size=pool_size,
             stop=stop,
         )
-
-    @property
-    def host(self) -> str:
-        """The gateway, as ``http://host:port``, with its path where it has one."""
-        return self.http.base_url
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        self.http.close()
-
-    def __enter__(self) -> MlflowDeploymentClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.http.base_url!r})"
 
     # -- the login ---------------------------------------------------------------------------------------
 
@@ -202,42 +185,6 @@ class MlflowDeploymentClient(BaseDeploymentClient):
         times = query_times()
         lines = self.http.lines("POST", path, json=body, headers=EVENT_STREAM, retry_safe=True, **times)
         yield from parts(lines, path, patience=times["total"], skipped=SSE_FIELDS, has_errors=True)
-
-    # -- what the gateway does not do --------------------------------------------------------------------
-
-    def create_deployment(
-        self,
-        name: str,
-        model_uri: str,
-        flavor: str | None = None,
-        config: _Fields | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError, as everything that writes."""
-        raise self._not_offered("create_deployment")
-
-    def update_deployment(
-        self,
-        name: str,
-        model_uri: str | None = None,
-        flavor: str | None = None,
-        config: _Fields | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("update_deployment")
-
-    def delete_deployment(self, name: str, config: _Fields | None = None, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("delete_deployment")
-
-    def list_deployments(self, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("list_deployments")
-
-    def get_deployment(self, name: str, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("get_deployment")
 
     # -- inside ------------------------------------------------------------------------------------------
 

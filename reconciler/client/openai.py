@@ -16,8 +16,9 @@ from typing import Any
 from requests.adapters import BaseAdapter
 
 from reconciler.client.auth import Credentials, Login, Token
-from reconciler.client.base import BaseDeploymentClient, NotOffered
+from reconciler.client.base import NotOffered
 from reconciler.client.http import HttpSession, quote
+from reconciler.client.over_http import EndpointsOnly
 from reconciler.client.queries import EVENT_STREAM, SSE_FIELDS, as_object, parts, query_times
 from reconciler.errors import AuthError, BadAnswer, UsageError
 
@@ -62,7 +63,7 @@ class _Key(Credentials):
         return Token(_key()).expires()
 
 
-class OpenAIDeploymentClient(BaseDeploymentClient):
+class OpenAIDeploymentClient(EndpointsOnly):
     """Models of OpenAI or Azure OpenAI, read and queried; safe to use from several threads.
 
     Read from the environment with every call: OPENAI_API_KEY; OPENAI_API_BASE, else OPENAI_BASE_URL, else
@@ -81,6 +82,7 @@ class OpenAIDeploymentClient(BaseDeploymentClient):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (adapter, stop)
         self._adapter = adapter
         self._pool_size = pool_size
         self._stop = stop
@@ -174,44 +176,6 @@ class OpenAIDeploymentClient(BaseDeploymentClient):
         times = query_times()
         lines = session.lines("POST", path, headers=EVENT_STREAM, **options, **times)
         yield from parts(lines, path, patience=times["total"], skipped=SSE_FIELDS, has_errors=True)
-
-    # -- what OpenAI does not do -------------------------------------------------------------------------
-
-    def create_deployment(
-        self,
-        name: str,
-        model_uri: str,
-        flavor: str | None = None,
-        config: dict[str, Any] | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError, as everything that writes."""
-        raise self._not_offered("create_deployment")
-
-    def update_deployment(
-        self,
-        name: str,
-        model_uri: str | None = None,
-        flavor: str | None = None,
-        config: dict[str, Any] | None = None,
-        endpoint: str | None = None,
-    ) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("update_deployment")
-
-    def delete_deployment(
-        self, name: str, config: dict[str, Any] | None = None, endpoint: str | None = None
-    ) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("delete_deployment")
-
-    def list_deployments(self, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("list_deployments")
-
-    def get_deployment(self, name: str, endpoint: str | None = None) -> Any:
-        """Not offered: NotImplementedError."""
-        raise self._not_offered("get_deployment")
 
     # -- inside ------------------------------------------------------------------------------------------
 

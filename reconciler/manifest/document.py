@@ -66,6 +66,7 @@ def load(
     stdin: BinaryIO | None = None,
     layers: Layers | None = None,
     keep_documents: bool = False,
+    is_draft: bool = False,
 ) -> Loaded:
     """Read, resolve and check manifests. Raises ManifestError with all problems of all files.
 
@@ -74,12 +75,13 @@ def load(
     of it or of the manifest's own folder. ``allow_unset``: variables that are not set and files that are
     missing are no problems; a placeholder Secret stands for their values, for checks only. ``commands``:
     whether ``${cmd:command}`` may run one; skipped, the same placeholder stands for its value. ``layers``:
-    what the environment lays over the manifests. ``keep_documents``: give the documents too.
+    what the environment lays over the manifests. ``keep_documents``: give the documents too. ``is_draft``:
+    more edits follow, so that what the fields of a document say of each other is not judged yet.
     """
     files, problems = find(paths)
     variables = layers.variables if layers is not None else ()
     resolver = Resolver(environ, root, allow_unset=allow_unset, variables=variables, commands=commands)
-    load = _Load(resolver, layers, keep_documents)
+    load = _Load(resolver, layers, keep_documents, is_draft)
     for file in files:
         load.file(file, root, stdin)
     load.rest()
@@ -89,10 +91,10 @@ def load(
             Problem(files[0].name, 0, 0, "", "no manifest in any of the files", "", "no-manifest")
         )
     secrets = load.resolver.secrets
-    if problems:
-        raise ManifestError(masked(problems, secrets))
-    names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
     warnings = tuple(sorted(set(masked(load.warnings, secrets))))
+    if problems:
+        raise ManifestError(masked(problems, secrets), warnings)
+    names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
     kept, read = tuple(load.kept), (tuple(resolver.looked_up), tuple(resolver.opened))
     return Loaded(tuple(load.resources), secrets, warnings, names, kept, *read)
 
@@ -116,11 +118,14 @@ def _masked(problem: Problem, values: Sequence[str]) -> Problem:
 class _Load:
     """One run over files; gathers resources, problems and warnings."""
 
-    def __init__(self, resolver: Resolver, layers: Layers | None = None, keeps: bool = False) -> None:
+    def __init__(
+        self, resolver: Resolver, layers: Layers | None = None, keeps: bool = False, is_draft: bool = False
+    ) -> None:
         self.resolver = resolver
         self.kept: list[Document] = []
         self._layers = layers
         self._keeps = keeps
+        self._is_draft = is_draft
         self._is_partial = False
         self.resources: list[Resource] = []
         self.problems: list[Problem] = []
@@ -193,7 +198,8 @@ class _Load:
         findings = check(kind, document, references)
         if is_open:
             unknown_fields(kind, document, findings)
-        problems += _certain([*found, *findings.problems], document, references)
+        told = found if self._is_draft else [*found, *findings.problems]
+        problems += _certain(told, document, references)
         self.warnings += _certain(findings.warnings, document, references)
         problems += self._duplicate_name(kind, document)
         moved = lookup(document.value, "lifecycle.moved_from")

@@ -323,6 +323,31 @@ def test_diff_of_what_is_live(shop: Shop, capsys: pytest.CaptureFixture[str]) ->
     assert not any("timestamp" in path or path == "id" for path in paths)
 
 
+@pytest.mark.parametrize("live", [(), ("--live",)])
+def test_diff_selects_by_either_side(
+    shop: Shop, live: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.write("overlays/prod.yaml", f"{_PROD}---\n{RANKER.replace('ranker', 'extra')}")
+    shop.write("manifests/other.yaml", RANKER.replace("name: ranker", "name: 'other-${var.size}'"))
+    assert main(["apply", "-e", "dev", "-e", "prod", "-y"]) == 0
+
+    def told(*terms: str) -> dict[str, list[str]]:
+        found = _json(capsys, 0, "diff", "dev", "prod", *live, *terms)
+        return {one["address"]: one["in"] for one in found["resources"]}
+
+    assert told("--select", "Endpoint/extra") == {"Endpoint/extra": ["prod"]}
+    assert told("--select", "Endpoint/other-Large") == (
+        {} if live else {"Endpoint/other-Small": ["dev", "prod"]}
+    ), "what is live has no other name in its spec"
+    assert told("--select", "Endpoint/other-Large") == told("--select", "Endpoint/other-Small")
+    left = told("--exclude", "Endpoint/extra", "--exclude", "Endpoint/other-Large")
+    assert left == {"Endpoint/ranker": ["dev", "prod"]}
+    assert main(["diff", "dev", "prod", *live, "--select", "Endpoint/extr"]) == 1
+    assert "did you mean Endpoint/extra?" in capsys.readouterr().err
+    assert main(["diff", "dev", "prod", *live, "--select", "*/extra", "--exclude", "*/extra"]) == 1
+    assert "nothing is selected" in capsys.readouterr().err
+
+
 # ---- promote ----------------------------------------------------------------------------------------------
 
 

@@ -264,7 +264,11 @@ def test_get_and_query_on_a_plugins_target(
     Path("q.json").write_text('{"x": 7}')
 
     assert main(["get", *on]) == 0
-    assert "Deployment/d" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Deployment/d  -      -     -" in told
+    assert "Endpoint/e    -      t     -" in told
+    assert main(["get", "-o", "json", *on]) == 0
+    assert [each["address"] for each in json.loads(capsys.readouterr().out)] == ["Deployment/d", "Endpoint/e"]
     assert main(["get", "d", "-o", "json", *on]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "d", "config": {"replicas": 2}}
     assert main(["get", "Endpoint/e", "-o", "json", *on]) == 0
@@ -278,6 +282,19 @@ def test_get_and_query_on_a_plugins_target(
         assert json.loads(capsys.readouterr().out)["predictions"] == expected
     assert main(["query", "Deployment/d", "--json", "q.json", "--stream", "-o", "json", *on]) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_plugin_whose_client_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = "    def __init__(self, uri): print('looking'); raise ValueError('none in ' + uri)\ndef run_local"
+    install(tmp_path, "unmade", GOOD.replace("def run_local", made))
+    assert main(["get", "--target", "unmade:/x"]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "the plugin gave no client for unmade:/x: ValueError: none in unmade:/x" in streams.err
+    assert "Traceback" not in streams.err
 
 
 # -- targets ---------------------------------------------------------------------------------------------

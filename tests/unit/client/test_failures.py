@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import pickle
 import shutil
 import socket
 import ssl
@@ -366,6 +368,32 @@ def test_an_answer_that_is_not_json_is_a_bad_answer(
     assert len(str(caught.value)) < 1000
     assert isinstance(caught.value, requests.exceptions.JSONDecodeError)
     assert caught.value.response is not None
+
+
+def test_an_answer_to_a_query_may_hold_nan_and_is_not_asked_for_twice(
+    server: Server, session: HttpSession
+) -> None:
+    """A model server writes NaN where there is no prediction; mlflow's client reads it."""
+    server.replies = [answer(200, b'{"predictions": [1.5, NaN, -Infinity]}'), answer(200, HTML, TYPE_HTML)]
+    found = session.request("POST", "/x", json={}, retry_safe=True)["predictions"]
+    assert (found[0], math.isnan(found[1]), found[2]) == (1.5, True, -math.inf)
+    with pytest.raises(errors.BadAnswer, match="not JSON"):
+        session.request("POST", "/x", json={}, retry_safe=True)
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_an_error_comes_home_from_a_worker_process(server: Server, session: HttpSession, status: int) -> None:
+    server.otherwise = refusal(status, "CODE", "because")
+    with pytest.raises(errors.APIError) as caught:
+        session.request("POST", "/x", json={})
+    home = pickle.loads(pickle.dumps(caught.value))
+    assert type(home) is type(caught.value)
+    assert isinstance(home, requests.HTTPError)
+    assert (str(home), home.status, home.error_code) == (str(caught.value), status, "CODE")
+    assert home.response.json()["message"] == "because"
+    problem = errors.ManifestError([errors.Problem("m.yaml", 1, 1, "spec", "wrong")])
+    assert str(pickle.loads(pickle.dumps(problem))) == str(problem)
 
 
 def test_a_hiccup_of_a_proxy_passes(server: Server, session: HttpSession) -> None:
