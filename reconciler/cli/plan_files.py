@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["From", "apply_file", "is_plan_file", "rebase", "save", "show", "write_json"]
 
 KEY_VARIABLE = "RECONCILER_PLAN_KEY"
-_LARGEST = 32 * 1024 * 1024  # bytes; a plan of 1,000 endpoints takes a third of it
 
 Again = Callable[[Snapshot], Plan]
 
@@ -136,16 +135,15 @@ def save(
 
 def opened(path: str) -> Opened:
     """Read a plan file. Raises UsageError when it is none."""
+    from reconciler.engine.bounded import loads, read_bounded
     from reconciler.engine.plan_file import read_plan_file
     from reconciler.engine.signing import seal_problem
 
     try:
         if not Path(path).is_file():
             raise UsageError("there is no such plan file", where=path)
-        if Path(path).stat().st_size > _LARGEST:
-            raise UsageError("the plan file is too large", where=path, why=f"more than {_LARGEST >> 20} MB")
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = loads(read_bounded(Path(path)))
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"the plan file cannot be read: {error}", where=path, fix="write one with: reconciler plan --out"
         ) from error
