@@ -71,7 +71,8 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
     unchanged = plan.count(Action.NO_OP)
     lines = []
     if unchanged == len(plan.steps) and plan.is_empty:
-        summary = "No changes. " + (as_declared(plan.steps) or "Nothing is declared.")
+        # Notes tell what else there is: of a kept plan, what is left out of it.
+        summary = "No changes. " + (as_declared(plan.steps) or ("" if plan.notes else "Nothing is declared."))
         lines += pen.paragraph("", summary, 0)
     else:
         quiet = [step for step in plan.steps if step.action is Action.NO_OP]

@@ -153,6 +153,8 @@ def endings(outcomes: Sequence[Outcome]) -> list[str]:
     """How many steps ended how: "1 created", "2 failed"."""
     done = Counter(o.step.action for o in outcomes if o.status is StepStatus.DONE)
     ends = Counter(outcome.status for outcome in outcomes)
+    halfway = sum(1 for o in outcomes if o.status is StepStatus.NOT_BEGUN and o.results)
+    ends[StepStatus.NOT_BEGUN] -= halfway
     parts = [f"{done[action]} {DID[action]}" for action in Action if done[action]]
     for status, words in (
         (StepStatus.NOT_WAITED, "not awaited"),
@@ -162,4 +164,6 @@ def endings(outcomes: Sequence[Outcome]) -> list[str]:
     ):
         if ends[status]:
             parts.append(f"{ends[status]} {words}")
+    if halfway:
+        parts.append(f"{halfway} stopped halfway")
     return parts
