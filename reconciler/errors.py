@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "APIError",
@@ -115,16 +115,27 @@ class ReconcilerError(Exception):
             parts.append(f"next: {self.fix}")
         return "\n".join(parts)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error of a worker process comes home pickled; what it was made with is not kept, only what it is.
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[ReconcilerError], args: tuple[Any, ...]) -> ReconcilerError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
+
 
 class UserError(ReconcilerError):
     """The user's input is wrong; nothing was sent and nothing changed."""
 
 
 class ManifestError(UserError):
-    """All problems found in the manifests and the project file of one run."""
+    """All problems found in the manifests and the project file of one run; ``warnings``: told beside them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.warnings: tuple[Problem, ...] = tuple(sorted(set(warnings)))
         count = len(self.problems)
         files = len({p.file for p in self.problems})
         super().__init__(

@@ -1,4 +1,4 @@
-"""A plugin's client as a target: its exceptions become ours, its answers have the shapes that the API promises,
+"""A plugin's client as a target: its exceptions become ours, its answers have the shapes the API promises,
 what it prints stays out of stdout, and only here secrets are revealed to it."""
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class PluginTarget:
             yield part
 
     def _shaped(self, name: str, found: Any) -> Any:
-        """A list as a list of dicts, also when it stands in a dict (base class, list_deployments: "a dict with
-        a 'deployments' field"); one resource as a dict."""
+        """A list as a list of dicts, also when it stands in a dict under its own name, as the docstring of
+        mlflow's list_deployments allows; one resource as a dict."""
         if name.startswith("get_"):
             return self._as_dict(name, found)
         if isinstance(found, Mapping):

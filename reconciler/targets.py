@@ -77,10 +77,11 @@ def family(target: str, config_path: str = "") -> str:
     """The sort of a target: local, databricks, openai, gateway, config-file, mlflow-gateway or plugin.
 
     ``config_path``: the file that a gateway serves, "" when it is not at hand.
+    Raises UsageError for a gateway of a tracking server whose scheme says neither http nor https.
     """
     if is_local(target):
         return "local"
-    scheme = target.partition(":")[0]
+    scheme, _, rest = target.partition(":")
     named = {
         "databricks": "databricks",
         "openai": "openai",
@@ -89,6 +90,12 @@ def family(target: str, config_path: str = "") -> str:
         "mlflow-gateway+http": "mlflow-gateway",
         "mlflow-gateway+https": "mlflow-gateway",
     }
+    if scheme.startswith("mlflow-gateway") and scheme not in named:
+        where = rest.lstrip("/") or "host:port"
+        raise UsageError(
+            f"target {target}: how the tracking server is reached stands in its scheme",
+            fix=f"write mlflow-gateway+http://{where} or mlflow-gateway+https://{where}",
+        )
     return named.get(scheme, "plugin")
 
 
@@ -112,6 +119,7 @@ def for_target(
     if sort == "gateway":
         fix += (
             "; to write it, say which file it serves: --config-path FILE, or config_path: in reconciler.yaml"
+            f"; the gateway in a tracking server is mlflow-gateway+{target}"
         )
     problems = [
         Problem(

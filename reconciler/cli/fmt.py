@@ -21,7 +21,7 @@ def fmt(
         bool, typer.Option("--check", help="Change nothing; list what would change, and exit with 1.")
     ] = False,
 ) -> int:
-    """Put the fields of manifests into the schema's order, and take stray white space away.
+    """Put the fields of manifests and overlays into the schema's order, and take stray white space away.
 
     Comments stay with what they are about. No file is written whose meaning would change. Lists, tags, labels
     and documents with aliases keep their order.
@@ -64,7 +64,7 @@ def fmt(
 def _files(
     paths: list[str] | None, project_file: str | None, problems: list[Problem]
 ) -> list[tuple[Path | None, str]]:
-    """The files to look at: those named, else those of the project and the project file itself."""
+    """The files to look at: those named, else those of the project, overlays too, and its own file."""
     from reconciler.manifest.files import PROJECT_FILE, file_name, find
     from reconciler.manifest.project import find_project
 
@@ -81,6 +81,10 @@ def _files(
                 fix="name files or folders: reconciler fmt FOLDER",
             )
         named = named or (["manifests"] if Path("manifests").is_dir() else [])
+        # A folder of overlays may be empty still, or be made by promote.
+        environments = project.environments.values() if project else ()
+        overlays = dict.fromkeys(path for one in environments for path in one.overlays)
+        named += [path for path in overlays if Path(path).exists() and find([path])[0]]
     else:
         projects = [Path(name) for name in named if Path(name).name == PROJECT_FILE and Path(name).is_file()]
         named = [name for name in named if Path(name) not in projects]

@@ -13,6 +13,7 @@ from reconciler.cli.pruning import check_prune, part_of
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
 from reconciler.targets import HOW_TO_TRY, connect, family, for_target
+from reconciler.values import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -399,6 +400,14 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
             why="there is no --target, no target: in reconciler.yaml and no MLFLOW_DEPLOYMENTS_TARGET",
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
+    return _kept_secret(target)
+
+
+def _kept_secret(target: str) -> str:
+    """The target; a login that stands in it is shown from here on nowhere (most targets refuse one)."""
+    login, found, _ = target.partition("://")[2].partition("/")[0].rpartition("@")
+    if found:
+        know([Secret(login.partition(":")[2] or login)])
     return target
 
 
@@ -441,5 +450,5 @@ def where(
     """The target of a command that reads no manifests."""
     project = _project(project_file)
     if target_option and not environments:
-        return target_option
+        return _kept_secret(target_option)
     return find_target(target_option, project, _environment(project, Scope.of(environments)))

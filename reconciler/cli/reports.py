@@ -174,10 +174,10 @@ class Reports:
             content,
         )
 
-    def failed(self, error: ReconcilerError) -> None:
+    def failed(self, error: ReconcilerError, content: Any = None) -> None:
         """An error, where there is no report yet: what reads one shall not find an old one, or none.
 
-        Not as JSON: that has a schema, which knows no errors.
+        As JSON only with a ``content``: what has a schema knows no errors.
         """
         from reconciler.report.endings import page_of_error
         from reconciler.report.page import Purpose
@@ -189,7 +189,7 @@ class Reports:
         if _gathered is not None:
             from reconciler.report.text import error_text
 
-            _gathered.take(self, pages, error_text(error, redactor=known()), None)
+            _gathered.take(self, pages, error_text(error, redactor=known()), content)
             return
         for form, path in self.files:
             if form is ReportFormat.TEXT:
@@ -198,6 +198,10 @@ class Reports:
                 _write(path, error_text(error, redactor=known()))
             elif form is not ReportFormat.JSON:
                 _write(path, _rendered(form, pages))
+            elif content is not None:
+                from reconciler.report.json import dumps
+
+                _write(path, dumps(content) + "\n")
         if self.output not in _SPOKEN:
             self._answer_pages(pages)
         self._summarise(pages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -44,20 +45,30 @@ def validate(
             read = inputs.load(paths, project, scope=scope, allow_unset=allow_unset, needs_secrets=False)
         except ManifestError as error:
             settings = inputs.project_of(project)  # raises the same where it is what cannot be read
-            raise ManifestError([*error.problems, *problems_of(settings, scope.environment)]) from error
+            raise ManifestError(
+                [*error.problems, *problems_of(settings, scope.environment)], error.warnings
+            ) from error
         problems, told = judge_of(read).manifests()
+        warnings = (*read.loaded.warnings, *told)
         if problems:
-            raise ManifestError(problems)
+            raise ManifestError(problems, warnings)
     except ManifestError as error:
         sum_up(error.what)
+        _tell(error.warnings, output)
+        found = known().value(
+            {
+                "valid": False,
+                "problems": [_problem(p) for p in error.problems],
+                "warnings": [_problem(p) for p in error.warnings],
+                "resources": [],
+            }
+        )
+        reports.failed(error, found)
         if output is ReportFormat.JSON:
-            answer_json({"valid": False, "problems": [_problem(p) for p in error.problems], "resources": []})
+            answer_json(found)
             return error.exit_code
         raise
-    warnings = (*read.loaded.warnings, *told)
-    if output in (ReportFormat.TEXT, ReportFormat.GITHUB):
-        for warning in warnings:
-            tell(f"warning: {warning}")
+    _tell(warnings, output)
     addresses = [str(resource.address) for resource in read.loaded.resources]
     manifests = f"{len(addresses)} manifest{'s' if len(addresses) != 1 else ''}"
     files = f"{len(read.loaded.files)} file{'s' if len(read.loaded.files) != 1 else ''}"
@@ -69,6 +80,12 @@ def validate(
     text = f"{manifests} in {files}: valid"
     reports.checked(warnings, text, text, content)
     return 0
+
+
+def _tell(warnings: Sequence[Problem], output: ReportFormat) -> None:
+    if output in (ReportFormat.TEXT, ReportFormat.GITHUB):
+        for warning in warnings:
+            tell(f"warning: {warning}")
 
 
 def _problem(problem: Problem) -> dict[str, object]:

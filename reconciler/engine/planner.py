@@ -123,7 +123,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     is_taken = False
     if refusal:  # a marker among tags that are compared: whose it is changes by adoption alone
         found.changes = [change for change in found.changes if STACK_TAG not in change.path]
-    elif of.owner_change is None and of.owned_by is not None:
+    elif of.owner_change is None and of.owned_by is not None and not of.unowned_is_ours:
         is_taken = owner_of(of, resource, live) != resource.stack
     elif of.owner_change is not None and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)
@@ -161,7 +161,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     )
 
 
-def _as_written(desired: Mapping[str, Any], found: Comparison, section: str) -> Mapping[str, Any]:
+def _as_written(desired: Mapping[str, Any], found: Comparison, section: str) -> dict[str, Any]:
     """The spec, when it was compared as one section; what was found gets the paths of the manifest."""
     found.changes = [replace(change, path=FieldPath(change.path[1:])) for change in found.changes]
     found.skipped = [

@@ -66,11 +66,11 @@ class Kind:
     """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it.
 
     ``owned_by`` gives the stack that owns a live resource, "" when none does, and ``owner_change`` the change
-    that makes it a stack's; both None for a kind whose resources carry no mark. ``is_protected``: its live
-    side says that it may not be deleted; ``protection_change``: what makes it say so, or not. ``renamed``:
-    the change of name when it lives under another one. ``id_of``: the server's id in an answer, "" when it
-    has none. ``spec_at``: the section of the compared shape that is the whole spec, "" when that shape is the
-    spec's own.
+    that makes it a stack's; both None for a kind whose resources carry no mark. ``unowned_is_ours``: what no
+    stack owns is the stack's whose manifest declares it. ``is_protected``: its live side says that it may not
+    be deleted; ``protection_change``: what makes it say so, or not. ``renamed``: the change of name when it
+    lives under another one. ``id_of``: the server's id in an answer, "" when it has none. ``spec_at``: the
+    section of the compared shape that is the whole spec, "" when that shape is the spec's own.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Kind:
     id_of: IdOf
     owned_by: OwnerOf | None = None
     owner_change: ChangeOf | None = None
+    unowned_is_ours: bool = False
     is_protected: IsSo = _never
     protection_change: ChangeOf | None = None
     renamed: ChangeOf | None = None
@@ -187,6 +188,7 @@ def kind(name: str, dialect: str = "") -> Kind:
         id_of=getattr(module, "id_of", _plain_id),
         owned_by=getattr(module, "owned_by", None),
         owner_change=getattr(module, "owner_change", None),
+        unowned_is_ours=getattr(module, "UNOWNED_IS_OURS", False),
         is_protected=getattr(module, "is_protected", _never),
         protection_change=getattr(module, "protection_change", None),
         renamed=getattr(module, "renamed", None),

@@ -133,9 +133,10 @@ def _kept(
         if isinstance(mine, Mapping):
             if isinstance(theirs, Mapping):
                 kept[name] = _kept(mine, theirs, patterns, where)
-        elif any(pattern.covers(where) for pattern in patterns) and _same_sort(mine, theirs):
-            if not isinstance(mine, Secret):
-                kept[name] = theirs if type(mine) is type(theirs) else _as_told(mine, theirs)
+        elif isinstance(mine, Secret) or not _same_sort(mine, theirs):
+            continue
+        elif any(pattern.covers(where) for pattern in patterns):
+            kept[name] = theirs if type(mine) is type(theirs) else _as_told(mine, theirs)
     return kept
 
 

@@ -91,10 +91,10 @@ def load(
             Problem(files[0].name, 0, 0, "", "no manifest in any of the files", "", "no-manifest")
         )
     secrets = load.resolver.secrets
-    if problems:
-        raise ManifestError(masked(problems, secrets))
-    names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
     warnings = tuple(sorted(set(masked(load.warnings, secrets))))
+    if problems:
+        raise ManifestError(masked(problems, secrets), warnings)
+    names = (*(file.name for file in files), *(layers.files if layers is not None else ()))
     kept, read = tuple(load.kept), (tuple(resolver.looked_up), tuple(resolver.opened))
     return Loaded(tuple(load.resources), secrets, warnings, names, kept, *read)
 

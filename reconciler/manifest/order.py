@@ -1,4 +1,4 @@
-"""Manifests in the schema's order of fields: text in, text out, nothing lost but the order.
+"""Files of a project in the schema's order of fields: text in, text out, nothing lost but the order.
 
 Pieces of the text are moved whole, so that comments, quotes and every way of writing a value stay as they
 are; a comment goes with the field below it, or with the one that it stands beside or inside of. (A round trip
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -28,10 +28,11 @@ __all__ = ["in_order", "is_same"]
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as YAML 1.1's readers count lines
 _PROJECT: Final = "Project"
+_OVERLAY: Final = "Overlay"
 
 
 def in_order(text: str, file: str) -> str:
-    """The text of a manifest or project file with its fields in order, and without stray white space.
+    """The text of a manifest, overlay or project file with fields in order, and no stray white space.
 
     The text as it is, where it cannot be read or where nothing can be moved without changing what it means.
     """
@@ -106,8 +107,19 @@ def _fields(node: Any) -> Field | None:
     kind = scalars.get("kind")
     if kind == _PROJECT:
         return schema.document_fields("project")
+    if kind == _OVERLAY:
+        return _patch_fields(str(scalars.get("address", "")).partition("/")[0])
     name = schema.kinds().get(str(kind))
     return schema.document_fields(name) if name else None
+
+
+def _patch_fields(kind: str) -> Field:
+    """Those of an overlay: what it patches has the order that it has in a manifest of that kind."""
+    own = schema.document_fields("overlay")
+    if kind not in schema.kinds():
+        return own
+    patched = schema.document_fields(schema.kinds()[kind]).properties
+    return replace(own, properties={name: patched.get(name, one) for name, one in own.properties.items()})
 
 
 def _has_aliases(root: Any) -> bool:

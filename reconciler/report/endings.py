@@ -191,7 +191,7 @@ _PLACE: Final = re.compile(
 def page_of_error(error: ReconcilerError, *, purpose: Purpose, known: Redactor | None = None) -> Page:
     """The page of a run that came to nothing, so that a report stands where one was asked for."""
     if isinstance(error, ManifestError):
-        return page_of_problems(error.problems, purpose=purpose, known=known)
+        return page_of_problems(error.problems, error.warnings, purpose=purpose, known=known)
     ink = Ink(Redactor(), known)
     told = [
         (label, ink.text(part, "\n"))

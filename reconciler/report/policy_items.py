@@ -18,6 +18,17 @@ def violation_items(plan: Plan, known: Redactor | None, *, is_refused: bool = Fa
     return frozen + [_item(violation, ink, is_refused) for violation in worst_first(plan.violations)]
 
 
+def _without_subject(violation: Violation) -> str:
+    """The message, behind an address that says already whom it is about."""
+    subject = str(violation.address) if violation.address else ""
+    rest = violation.message.removeprefix(subject)
+    return (
+        rest.lstrip(": ")
+        if subject and rest != violation.message and rest[:1] in (" ", ":")
+        else violation.message
+    )
+
+
 def _freeze_item(freeze: Freeze, ink: Ink, is_refused: bool) -> Item:
     fails = is_refused and bool(freeze.stops)
     file, line, column = place_of(freeze.source, ink)
@@ -55,7 +66,7 @@ def _item(violation: Violation, ink: Ink, is_refused: bool) -> Item:
         kind=ink.text(violation.address.kind) if violation.address else "Plan",
         what=f"{POLICY}{violation.policy}",
         sign="✓" if violation.approved_by else SIGNS[violation.level],
-        ending=ink.text(violation.message, "\n"),
+        ending=ink.text(_without_subject(violation), "\n"),
         level=level,
         file=file,
         line=line,

@@ -15,11 +15,11 @@ from reconciler.report.words import (
     DESTROYS,
     REASONS,
     SIGNS,
-    WILL,
     as_declared,
     ending,
     endings,
     totals_line,
+    will,
 )
 from reconciler.values import (
     Action,
@@ -100,13 +100,13 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
 
 
 def _quiet_step(step: Step, pen: Pen) -> list[str]:
-    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
+    lines = _title(SIGNS[step.action], f"{step.address} {will(step)}", step.source, pen)
     return lines + _left_out(step, Redactor(), pen)
 
 
 def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     redactor = Redactor.of(step)
-    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
+    lines = _title(SIGNS[step.action], f"{step.address} {will(step)}", step.source, pen)
     if changes := change_lines(step, redactor, pen):
         lines += [*changes, ""]
     if step.protected and step.action in DESTROYS and not step.refusal:

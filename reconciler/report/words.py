@@ -16,11 +16,11 @@ __all__ = [
     "NOUNS",
     "REASONS",
     "SIGNS",
-    "WILL",
     "as_declared",
     "ending",
     "endings",
     "totals_line",
+    "will",
 ]
 
 SIGNS: Final = {
@@ -31,7 +31,7 @@ SIGNS: Final = {
     Action.ADOPT: "=",
     Action.NO_OP: " ",
 }
-WILL: Final = {
+_WILL: Final = {
     Action.CREATE: "will be created",
     Action.UPDATE: "will be updated in place",
     Action.REPLACE: "must be replaced (delete, then create)",
@@ -68,6 +68,13 @@ REASONS: Final = {
     Reason.COMPUTED: "computed",
 }
 DESTROYS: Final = (Action.DELETE, Action.REPLACE)
+
+
+def will(step: Step) -> str:
+    """What is planned for a resource, in words. A guardrail's new one is there before the old one goes."""
+    if step.action is Action.REPLACE and step.calls and step.calls[0].creates:
+        return "must be replaced (create, then delete)"
+    return _WILL[step.action]
 
 
 def totals_line(steps: Sequence[Step], verbose: bool) -> str:

@@ -221,6 +221,26 @@ def test_the_action_takes_paths_targets_and_arguments_line_by_line(project: Path
     assert (project / "other.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("environments", "told"),
+    [("prod", ["prod.db"]), ("dev\n\nprod\n", ["dev.db", "prod.db"]), ("*", ["dev.db", "prod.db"])],
+)
+def test_the_action_checks_and_plans_environments(
+    environments: str, told: list[str], project: Path, tmp_path: Path
+) -> None:
+    with (project / "reconciler.yaml").open("a") as file:
+        file.write("environments: {dev: {target: 'local:dev.db'}, prod: {target: 'local:prod.db'}}\n")
+    runner = Runner(tmp_path / "none", project)
+    assert runner.run() == 1
+    assert "which environment is not said" in runner.log
+    runner = Runner(tmp_path / "runner", project, environments=environments)
+    assert runner.run() == 0, runner.log
+    assert sorted(file.name for file in project.glob("*.db")) == told
+    text = (Path(runner.outputs["plan"]["reports"]) / "plan.md").read_text()
+    assert [f"local&#58;{name}" in text for name in ("dev.db", "prod.db")].count(True) == len(told)
+    assert runner.outputs["plan"]["changes"] == "true"
+
+
 def test_the_action_shows_wrong_manifests_and_fails(project: Path, tmp_path: Path) -> None:
     _stub_gh(tmp_path / "runner", [])
     (project / "manifests" / "chat.yaml").write_text(_MANIFEST.replace("tags", "tagz"))

@@ -50,6 +50,56 @@ def test_the_project_file_is_put_in_order_too(folder: Path) -> None:
     assert main(["fmt", "--check", "reconciler.yaml"]) == 1
 
 
+def test_overlays_of_every_environment_are_put_in_order_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "reconciler.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Project\nstack: shop\nmanifests: [manifests]\n"
+        "environments:\n  dev: {overlays: [none-yet]}\n  prod: {overlays: [all.yaml, overlays]}\n"
+        "  test: {overlays: [all.yaml, empty]}\n"
+    )
+    (folder / "empty").mkdir()
+    (folder / "overlays").mkdir()
+    (folder / "all.yaml").write_text("kind: Endpoint\nmetadata: {name: f}\napiVersion: reconciler/v1\n")
+    (folder / "overlays" / "e.yaml").write_text("""\
+spec:
+  tags: {b: x, a: y}
+  config:
+    served_entities:
+      # not here
+      - $remove: true
+        name: gone
+      - entity_version: "2"
+        name: main    # by its name
+kind: Overlay
+lifecycle: {prevent_destroy: true}
+address: Endpoint/e
+apiVersion: reconciler/v1
+""")
+    assert main(["fmt", "--check"]) == 1
+    assert capsys.readouterr().out.split() == ["manifests/b.yaml", "all.yaml", "overlays/e.yaml"]
+    assert main(["fmt"]) == 0
+    assert (
+        (folder / "overlays" / "e.yaml").read_text()
+        == """\
+apiVersion: reconciler/v1
+kind: Overlay
+address: Endpoint/e
+lifecycle: {prevent_destroy: true}
+spec:
+  config:
+    served_entities:
+      # not here
+      - name: gone
+        $remove: true
+      - name: main    # by its name
+        entity_version: "2"
+  tags: {b: x, a: y}
+"""
+    )
+    assert main(["fmt", "--check"]) == 0
+
+
 def test_a_broken_file_is_told_and_the_others_are_put_in_order(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

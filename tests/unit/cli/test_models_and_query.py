@@ -288,12 +288,12 @@ def test_a_plugin_whose_client_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = "    def __init__(self, uri): print('looking'); raise ValueError('no region in ' + uri)\ndef run_local"
+    made = "    def __init__(self, uri): print('looking'); raise ValueError('none in ' + uri)\ndef run_local"
     install(tmp_path, "unmade", GOOD.replace("def run_local", made))
     assert main(["get", "--target", "unmade:/x"]) == 1
     streams = capsys.readouterr()
     assert streams.out == ""
-    assert "the plugin gave no client for unmade:/x: ValueError: no region in unmade:/x" in streams.err
+    assert "the plugin gave no client for unmade:/x: ValueError: none in unmade:/x" in streams.err
     assert "Traceback" not in streams.err
 
 

@@ -127,6 +127,33 @@ def test_validate_reports_problems(folder: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["runs"][0]["results"][0]["ruleId"] == "check/unknown-field"
 
 
+@pytest.mark.parametrize("several", [(), ("--all-environments",)])
+def test_validate_tells_of_warnings_beside_problems_in_every_format(
+    several: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "reconciler.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Project\nstack: s\nenvironments: {dev: {target: 'local:w.db'}}\n"
+        "default_environment: dev\n"
+        "policies: [{use: rate-limits, level: warn}, {use: no-plaintext-keys}]\n"
+    )
+    (folder / "out.json").write_text('{"valid": true}')  # of a run before
+    assert main(["validate", *several, *_ALL]) == 1
+    assert "warning: manifests/e.yaml:1:1: Endpoint/e has no rate limit" in capsys.readouterr().err
+    found = json.loads((folder / "out.json").read_text())
+    found = found["environments"]["dev"]["result"] if several else found
+    assert [problem["rule"] for problem in found["problems"]] == ["policy/no-plaintext-keys"]
+    assert [warning["rule"] for warning in found["warnings"]] == ["policy/rate-limits"]
+    assert not found["valid"]
+    results = json.loads((folder / "out.sarif").read_text())["runs"][0]["results"]
+    assert [(one["ruleId"], one["level"]) for one in results] == [
+        ("policy/no-plaintext-keys", "error"),
+        ("policy/rate-limits", "warning"),
+    ]
+    if not several:
+        assert main(["validate", "-o", "json"]) == 1
+        assert json.loads(capsys.readouterr().out) == found
+
+
 def test_in_a_check_of_drift_what_differs_fails(capsys: pytest.CaptureFixture[str]) -> None:
     step = Step(Address("Endpoint", "e"), Action.UPDATE)
     for purpose, failures in (("plan", "0"), ("drift", "1")):

@@ -394,7 +394,7 @@ def test_a_list_of_another_shape_is_taken_or_named(told: Any, expected: Any) -> 
 @pytest.mark.parametrize("told", [None, "text", ["a"], object()])
 def test_one_resource_of_another_shape_is_named(told: Any) -> None:
     target = PluginTarget(SimpleNamespace(get_endpoint=lambda name: told), "odd:/x")
-    with pytest.raises(BadAnswer, match="get_endpoint of the plugin gave .* promises a dict"):
+    with pytest.raises(BadAnswer, match=r"get_endpoint of the plugin gave .* promises a dict"):
         target.get_endpoint("a")
 
 
