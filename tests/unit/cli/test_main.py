@@ -249,8 +249,8 @@ def test_the_debug_log_shows_each_request(capsys: pytest.CaptureFixture[str]) ->
         ("reconciler promote --from dev --to p", 5, ["prod"]),
         ("reconciler diff ", 2, ["dev", "prod"]),
         ("reconciler diff dev p", 3, ["prod"]),
-        ("reconciler get E", 2, ["Endpoint/a"]),
-        ("reconciler query E", 2, ["Endpoint/a"]),
+        ("reconciler get Endpoint/a", 2, ["Endpoint/a"]),
+        ("reconciler query Endpoint/a", 2, ["Endpoint/a"]),
     ],
 )
 def test_a_shell_offers_commands_environments_and_addresses(
