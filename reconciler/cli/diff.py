@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli import inputs
+from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
 from reconciler.errors import UsageError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def diff(
-    left: Annotated[str, typer.Argument(help="One environment.")],
-    right: Annotated[str, typer.Argument(help="The other one.")],
+    left: Annotated[str, typer.Argument(help="One environment.", autocompletion=completion.environments)],
+    right: Annotated[str, typer.Argument(help="The other one.", autocompletion=completion.environments)],
     select: opt.Select = None,
     exclude: opt.Exclude = None,
     changed_since: opt.ChangedSince = None,
