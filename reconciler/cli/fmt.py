@@ -10,7 +10,7 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, tell
+from reconciler.cli.output import answer, put, tell
 from reconciler.errors import ManifestError, Problem, UsageError
 
 
@@ -41,8 +41,7 @@ def fmt(
         result = content if found else in_order(content, name)
         if path is None:
             if not check:
-                sys.stdout.write(result)
-                sys.stdout.flush()
+                put(result, is_document=True)
         elif result != content and not check:
             try:
                 write_whole(path, result)

@@ -41,12 +41,16 @@ def get(
         if address is None:
             _show_all(_everything(client, where), output)
             return 0
-        wanted = Address.parse(address) if "/" in address else Address(_default_kind(where), address)
+        wanted = (
+            Address.parse(address)
+            if "/" in address or not address
+            else Address(_default_kind(where), address)
+        )
         found = _one(client, wanted, where)
     if output is opt.Format.JSON:
         answer_json(found)
     else:
-        answer(_yaml(found))
+        answer(_yaml(found), is_document=True)
     return 0
 
 

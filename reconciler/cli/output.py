@@ -26,6 +26,7 @@ __all__ = [
     "know",
     "known",
     "live_progress",
+    "put",
     "redacted",
     "setup_logging",
     "stderr_text",
@@ -90,10 +91,27 @@ def redacted(text: str) -> str:
     return _redactor.text(text)
 
 
-def answer(text: str) -> None:
-    """The command's answer, on stdout; at once, for what follows on stderr must not overtake it."""
-    sys.stdout.write(redacted(text) + ("" if text.endswith("\n") else "\n"))
-    sys.stdout.flush()
+def put(text: str, *, is_document: bool = False) -> None:
+    """Text on stdout, at once, for what follows on stderr must not overtake it.
+
+    In a locale that is not UTF-8, what it has no character for is spelled out (``\\u2192``); ``is_document``:
+    it is to be read by programs, and is UTF-8 wherever it goes but to a terminal (JSON: RFC 8259, §8.1).
+    """
+    out = sys.stdout
+    if not is_ascii(out):
+        out.write(text)
+    elif is_document and not out.isatty() and hasattr(out, "buffer"):
+        out.flush()
+        out.buffer.write(text.encode("utf-8", "backslashreplace"))
+    else:
+        encoding = out.encoding or "ascii"
+        out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    out.flush()
+
+
+def answer(text: str, *, is_document: bool = False) -> None:
+    """The command's answer; ``is_document`` as for :func:`put`."""
+    put(redacted(text) + ("" if text.endswith("\n") else "\n"), is_document=is_document)
 
 
 def answer_json(content: Any) -> None:
@@ -102,7 +120,7 @@ def answer_json(content: Any) -> None:
 
     masked = _redactor.value(content)
     if not _keep(masked):
-        answer(dumps(masked))
+        answer(dumps(masked), is_document=True)
 
 
 def answer_report(content: Any) -> None:
@@ -112,8 +130,7 @@ def answer_report(content: Any) -> None:
     content = masked(content, _redactor)
     if _keep(content):
         return
-    sys.stdout.write(dumps(content) + "\n")
-    sys.stdout.flush()
+    put(dumps(content) + "\n", is_document=True)
 
 
 @dataclass(slots=True)

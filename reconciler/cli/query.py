@@ -13,13 +13,16 @@ import typer
 
 from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
-from reconciler.cli.output import answer, answer_json, redacted, tell
+from reconciler.cli.output import answer, answer_json, put, redacted, tell
 from reconciler.cli.plain import plain
 from reconciler.errors import UsageError
 from reconciler.redact import control
 from reconciler.values import Address
 
 __all__ = ["framed", "query", "text_of"]
+
+
+_QUERIED = ("Endpoint", "Deployment", "Model", "GatewayEndpoint")
 
 
 def query(
@@ -55,10 +58,13 @@ def query(
     if is_plugin:
         sent = framed(sent)
     usual = {"plugin": "Deployment", "mlflow-gateway": "GatewayEndpoint"}.get(family(where), "Endpoint")
-    asked = Address.parse(address) if "/" in address else Address(usual, address)
+    asked = Address.parse(address) if "/" in address or not address else Address(usual, address)
     subject = {"deployment_name" if asked.kind == "Deployment" else "endpoint": asked.name}
     if family(where) == "mlflow-gateway" and asked.kind != "GatewayEndpoint":
         raise UsageError(f"{asked} is not queried", fix="ask a GatewayEndpoint")
+    if asked.kind not in _QUERIED:
+        fix = f"write {usual}/{asked.name}, or {usual}/{address} when that is the name"
+        raise UsageError(f"{asked.kind} is no kind that can be queried", fix=fix)
     with connect(where) as client:
         tell(f"target: {describe(where, client)}")
         began = time.perf_counter()
@@ -84,7 +90,7 @@ def _inputs(message: str | None, json_file: str | None, *, takes_lists: bool) ->
         return {"messages": [{"role": "user", "content": message}]}
     assert json_file is not None
     try:
-        text = sys.stdin.read() if json_file == "-" else Path(json_file).read_text(encoding="utf-8")
+        text = sys.stdin.read() if json_file == "-" else Path(json_file).read_text(encoding="utf-8-sig")
         content = json.loads(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"the request cannot be read: {error}", where=json_file) from error
@@ -135,9 +141,8 @@ def _streamed(chunks: Any, output: opt.Format, began: float) -> None:
             else control(text, keep="\n\t")
         )
         if text is not None or output is opt.Format.JSON:
-            sys.stdout.write(redacted(shown))
-            sys.stdout.flush()
-    sys.stdout.write("\n" if output is opt.Format.TEXT else "")
+            put(redacted(shown), is_document=output is opt.Format.JSON)
+    put("\n" if output is opt.Format.TEXT else "")
     seconds = time.perf_counter() - began
     begin = f"first chunk {_duration(first)}, " if first is not None else ""
     tell(f"latency: {begin}{_duration(seconds)} in all{_tokens(last)}")

@@ -52,7 +52,8 @@ def render(
                 (document.value, _noted(document, variables) if origins else None)
                 for document in read.loaded.documents
             ]
-        )
+        ),
+        is_document=True,
     )
     return 0
 

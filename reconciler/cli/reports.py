@@ -18,6 +18,7 @@ from reconciler.cli.output import (
     answer_report,
     is_ascii,
     known,
+    put,
     redacted,
     sum_up,
     wants_colour,
@@ -260,8 +261,7 @@ class Reports:
 
     def _answer_pages(self, pages: list[Page]) -> None:
         # A page is redacted where it is made: searched here again, a short secret could take its markup.
-        sys.stdout.write(_rendered(self.output, pages))
-        sys.stdout.flush()
+        put(_rendered(self.output, pages), is_document=True)
 
     def _summarise(self, pages: list[Page]) -> None:
         """On GitHub, also the summary of the step (https://docs.github.com, GITHUB_STEP_SUMMARY)."""

@@ -56,5 +56,5 @@ def schema(
         raise UsageError(
             f"there is no schema {name!r}", fix=f"did you mean {near[0]}?" if near else ", ".join(names())
         )
-    answer(json.dumps(read(name.lower()), indent=2, ensure_ascii=False))
+    answer(json.dumps(read(name.lower()), indent=2, ensure_ascii=False), is_document=True)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -23,6 +24,18 @@ apiVersion: reconciler/v1
 kind: Endpoint
 metadata: {name: e}
 spec: {tags: {a: b}}
+"""
+
+
+_SERVING = """\
+apiVersion: reconciler/v1
+kind: Endpoint
+metadata: {name: e}
+spec:
+  description: d
+  config:
+    served_entities:
+      - {name: a, entity_name: a.b.c, entity_version: "1", workload_size: Small, scale_to_zero_enabled: true}
 """
 
 
@@ -50,6 +63,37 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_resend_secrets_takes_any_number_of_addresses(words: list[str], expected: list[str]) -> None:
     assert with_optional_values(words) == expected
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    ("words", "is_document"),
+    [
+        (["plan"], False),
+        *((["plan", "-o", form], True) for form in ("json", "markdown", "html", "junit", "sarif")),
+        (["render"], True),
+        (["get", "e"], True),
+        (["get", "e", "-o", "json"], True),
+        (["query", "e", "-m", "Grüße → 😀", "--stream", "-o", "json"], True),
+    ],
+)
+def test_every_answer_can_be_given_in_every_locale(
+    encoding: str, words: list[str], is_document: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Grüße → 😀"
+    manifest = _SERVING.replace("description: d", f'description: "{said}"')
+    (folder / "manifests" / "e.yaml").write_text(manifest, encoding="utf-8")
+    on = [] if words[0] == "render" else ["--target", "local:w.db?provisioning=0s"]
+    if words[0] in ("get", "query"):
+        assert main(["apply", "-y", *on]) == 0
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding, write_through=True))
+    assert main([*words, *on]) == 0
+    given = out.getvalue().decode("utf-8" if is_document else encoding)
+    if words[0] != "query":
+        assert (said if is_document else r"\U0001f600") in given
+    if words[-1] == "json":
+        assert [json.loads(each) for each in given.splitlines()] if words[0] == "query" else json.loads(given)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,20 @@ def test_queries_that_cannot_be_sent(words: list[str], said: str, capsys: pytest
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "'' is not an address"),
+        ("Thing/x", "write Endpoint/x, or Endpoint/Thing/x when that is the name"),
+    ],
+)
+def test_what_is_queried_must_have_a_kind_and_a_name(
+    address: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["query", address, "-m", "x", "--target", "local:w.db"]) == 1
+    assert said in capsys.readouterr().err
+
+
 # -- get and query on a gateway, a plugin's target -----------------------------------------------------------
 
 _SERVED = {
