@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.cli.output import tell
 from reconciler.engine.gateway_reader import KINDS
 from reconciler.engine.listing import list_gateway
 from reconciler.errors import UsageError
 from reconciler.kinds import kind
 from reconciler.shape import masked
+from reconciler.terminal import control
 from reconciler.values import Address, Live
 
 __all__ = ["everything", "one", "shown"]
 
 
 def everything(client: Any) -> tuple[Live, ...]:
-    """All that it has, by kind and name; five lists."""
-    return list_gateway(client).lives
+    """All that it has, by kind and name; five lists. A kind that may not be listed is told on stderr."""
+    found = list_gateway(client)
+    for name, why in found.denied.items():
+        tell(f"left out: {name}/*: this identity may not list them: {control(why)}")
+    return found.lives
 
 
 def one(client: Any, address: Address) -> Live:

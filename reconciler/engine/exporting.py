@@ -88,7 +88,11 @@ def export(
 
 
 def _exported(listing: Listing, stack: str, comment: Callable[[Address, str], str]) -> Export:
-    files, left_out = [], []
+    files: list[ExportFile] = []
+    left_out = [
+        LeftOut(Address(name, "*"), f"this identity may not list them: {why}")
+        for name, why in listing.denied.items()
+    ]
     variables: dict[str, tuple[Address, Secret | None]] = {}
     names, taken = Variables(), set[str]()
     for live in listing.lives:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from reconciler.engine.export import budget_name
 from reconciler.engine.gateway_reader import KINDS, GatewayView
 from reconciler.engine.readers import list_names, read_live
-from reconciler.errors import BadAnswer, NotFound
+from reconciler.errors import BadAnswer, NotFound, PermissionDenied
 from reconciler.kinds import kind
 from reconciler.shape import misfit
 from reconciler.terminal import control
@@ -35,11 +35,15 @@ def _everything(address: Address) -> bool:
 
 
 class Listing:
-    """What was found. ``lives``: sorted by kind and name; ``view``: the lists of a gateway, for look-ups."""
+    """What was found. ``lives``: sorted by kind and name; ``view``: the lists of a gateway, for look-ups;
+    ``denied``: the kinds whose list this identity may not see, with the server's words."""
 
-    def __init__(self, lives: Sequence[Live], view: GatewayView | None = None) -> None:
+    def __init__(
+        self, lives: Sequence[Live], view: GatewayView | None = None, denied: Mapping[str, str] | None = None
+    ) -> None:
         self.lives = tuple(lives)
         self.view = view
+        self.denied = denied or {}
 
 
 def list_gateway(
@@ -54,12 +58,23 @@ def list_gateway(
 
     A budget gets a name of its own (:func:`budget_name`), and its endpoint's (``target_name``).
     ``guardrails``: also what each endpoint runs (``configs``), one request an endpoint, where there are
-    guardrails at all. Raises TargetError.
+    guardrails at all. A list that only administrators may see (MLflow's basic auth: that of the guardrails)
+    counts as ``denied`` as long as another one is answered. Raises TargetError.
     """
     asked = [n for n in KINDS if n in names or (n == "GatewayEndpoint" and "GatewayBudget" in names)]
+
+    def read(name: str) -> list[_Raw] | PermissionDenied:
+        try:
+            return list(getattr(client, _LISTS[name])())
+        except PermissionDenied as error:
+            return error
+
     with ThreadPoolExecutor(parallelism, "list") as pool:
-        answers = list(pool.map(lambda name: list(getattr(client, _LISTS[name])()), asked))
-        lists: dict[str, list[_Raw]] = dict(zip(asked, answers, strict=True))
+        answers = dict(zip(asked, pool.map(read, asked), strict=True))
+        refused = {n: answer for n, answer in answers.items() if isinstance(answer, PermissionDenied)}
+        if len(refused) == len(asked):
+            raise next(iter(refused.values()))
+        lists = {n: [] if isinstance(answer, PermissionDenied) else answer for n, answer in answers.items()}
         for name, raws in lists.items():
             _check(name, raws)
         called = {raw.get("endpoint_id"): raw.get("name") for raw in lists.get("GatewayEndpoint", ())}
@@ -71,7 +86,7 @@ def list_gateway(
             lives = list(pool.map(lambda live: _with_configs(client, live), lives))
             for live in lives:
                 _check(live.address.kind, [live.raw])
-    return Listing(lives, GatewayView(lists))
+    return Listing(lives, GatewayView(lists), {name: error.what for name, error in refused.items()})
 
 
 def _check(name: str, raws: Sequence[_Raw]) -> None:

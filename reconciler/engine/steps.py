@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.engine.compare import SENT_AGAIN
 from reconciler.engine.ground import moved_fields, moved_unseen
 from reconciler.engine.journal import Recorder
 from reconciler.engine.links import in_use, with_ids
@@ -396,7 +397,8 @@ class StepRun:
                 )
         if same and call.creates:
             self._learn(live)
-        resent = any(_covers(call, change) and change.why for change in self.step.changes)
+        # Of what is sent again without a difference no read can tell whether it arrived.
+        resent = any(_covers(call, change) and change.words == SENT_AGAIN for change in self.step.changes)
         return same and not (resent and not self._is_waiting(live))
 
     def _wait_until_live(self, call: Call | None) -> Generator[Wait, Result, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,27 @@ def test_get_of_what_is_not_there(
 ) -> None:
     assert main(["get", address, "--target", target]) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("get",), ("export", "--out", "out")])
+def test_a_list_for_administrators_only_hides_no_other(
+    target: str, httpserver: HTTPServer, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """MLflow's basic auth lets only administrators list guardrails."""
+    refused = httpserver.expect_oneshot_request(f"{_API}/guardrails/list")
+    refused.respond_with_data("Permission denied", status=403)
+    assert main([*words, "--target", target]) == 0
+    streams = capsys.readouterr()
+    assert "left out: GatewayGuardrail/*: this identity may not list them: HTTP 403" in streams.err
+    assert "openai" in streams.out
+
+
+def test_without_any_list_the_refusal_is_told(
+    httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    httpserver.expect_request(re.compile(".*")).respond_with_data("Permission denied", status=403)
+    assert main(["get", "--target", "mlflow-gateway+" + httpserver.url_for("/").rstrip("/")]) == 1
+    assert "ask for the permission" in capsys.readouterr().err
 
 
 def test_get_of_an_empty_gateway(httpserver: HTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
