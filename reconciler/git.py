@@ -57,7 +57,7 @@ class Repository:
     """The git repository that holds ``folder``. Raises UsageError when there is none, or no git."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.root = Path(self._run("rev-parse", "--show-toplevel").decode().rstrip("\n"))
 
     def resolve(self, revision: str) -> str:
@@ -184,8 +184,11 @@ class Repository:
         except UsageError:
             return b""
 
-    def last_touched(self, path: Path, since: str) -> Commit | None:
+    def last_touched(
+        self, path: Path, since: str, word: str = "", *, but: Path | None = None
+    ) -> Commit | None:
         """The last commit that touched a file after a revision: of a file that is gone, who took it away.
+        ``word``: one that changed how often this stands in the file. ``but``: not one of this file alone.
 
         None when no commit did: then it is not committed yet. Commits of a merged branch count as such.
         """
@@ -193,16 +196,18 @@ class Repository:
         where = self.inside(path)
         for mode, sha, _, name in self._tree(commit):
             if mode == "160000" and where.is_relative_to(name) and (module := self._module(Path(name))):
-                return module.last_touched(path, sha) if module.has(sha) else None
+                return module.last_touched(path, sha, word) if module.has(sha) else None
         words = (
             "log",
             "-1",
             "--no-show-signature",
             "--format=%H%x00%an%x00%ad%x00%s",
             "--date=short",
+            *([f"-S{word}"] if word else []),
             f"{commit}..HEAD",
             "--",
             str(where),
+            *([f":(exclude,top){self.inside(but)}"] if but is not None else []),
         )
         told = self._run(*words, where=self.root).decode(errors="replace").strip("\n")
         if not told:
@@ -212,8 +217,39 @@ class Repository:
 
     def last_set(self, source: Source) -> Commit | None:
         """Who last set the line of a source; None when git does not track its file."""
-        lines = self._blame(os.path.realpath(self._folder / source.file))
+        lines = self._blame(os.path.realpath(self.folder / source.file))
         return lines[source.line - 1] if 0 < source.line <= len(lines) else None
+
+    def latest(self, commits: Sequence[Commit]) -> Commit:
+        """The one that came last: what is not committed yet, else what has the others before it, else the
+        youngest. At least one is given."""
+        found, *others = commits
+        for other in others:
+            if (
+                found.sha
+                and other.sha != found.sha
+                and (not other.sha or self._precedes(found.sha, other.sha))
+            ):
+                found = other
+        return found
+
+    def _precedes(self, one: str, other: str) -> bool:
+        if self.contains(other, one) or self.contains(one, other):
+            return self.contains(other, one)
+        try:
+            words = ("rev-list", "--no-walk=sorted", "--max-count=1", one, other)
+            return self._run(*words, where=self.root).decode().strip() == other
+        except UsageError:  # of a submodule, and not known here
+            return False
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019 - one repository lives as long as its run
+    def contains(self, commit: str, earlier: str) -> bool:
+        """Whether one commit is another, or has it before it; False of one that is not known here."""
+        try:
+            self._run("merge-base", "--is-ancestor", earlier, commit, where=self.root)
+        except UsageError:
+            return False
+        return True
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - one repository lives as long as its run
     def _blame(self, file: str) -> tuple[Commit, ...]:
@@ -257,7 +293,7 @@ class Repository:
     ) -> bytes:
         try:
             done = subprocess.run(  # noqa: S603 - git with fixed words, no shell
-                ["git", "-C", str(where or self._folder), *words],  # noqa: S607 - the user's own git
+                ["git", "-C", str(where or self.folder), *words],  # noqa: S607 - the user's own git
                 capture_output=True,
                 input=given,
                 timeout=_TIMEOUT,

@@ -43,7 +43,7 @@ class How:
     command: str
     reports: Reports = field(default_factory=lambda: Reports(ReportFormat.TEXT))
     auto_approve: bool = False
-    parallelism: int = 8
+    parallelism: int | None = None
     wait_timeout: str = "45m"
     no_wait: bool = False
     max_deletes: str | None = None
@@ -117,11 +117,12 @@ def act(
     from reconciler.engine.lock import Holder, locked, user_folder
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.engine.verdicts import approvals_json, approved_before
-    from reconciler.targets import connect, describe, place_of
+    from reconciler.targets import connect, describe, family, place_of
 
     gc.enable()  # it may wait for an hour
+    parallelism = how.parallelism or (1 if family(read.target) == "plugin" else 8)
     options = ExecutionOptions(
-        how.parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
+        parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
     )
     limits = limits_of(read, how)
     judge = judge_of(read, how.approve)
@@ -131,7 +132,7 @@ def act(
     if how.receipt is not None:
         check_receipt(Path(how.receipt))
     pacer = pacer_for(read, how.write_limit, stop)
-    pool = max(READ_PARALLELISM, how.parallelism)
+    pool = max(READ_PARALLELISM, parallelism)
     acting = threading.Event()
     with (
         _ending(stop, acting),

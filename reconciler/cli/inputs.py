@@ -77,17 +77,20 @@ class Input:
 
         if self.base is None:
             return make_plan(self.loaded.resources, snapshot, options)
+        from reconciler.cli.authors import Authors
         from reconciler.engine.three_way import plan_since
 
+        base = self.base
+        authors = Authors(base.repository, base.commit, self.loaded.resources, variables_of(self))
         return plan_since(
             self.loaded.resources,
-            self.base.resources,
+            base.resources,
             self.gone,
             snapshot,
             options,
-            since=self.base.name,
-            set_by=self.base.set_by,
-            removed_by=self.base.removed_by,
+            since=base.name,
+            set_by=authors.of,
+            removed_by=lambda resource: authors.removed_from(resource.source.file),
         )
 
     @property

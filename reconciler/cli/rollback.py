@@ -47,7 +47,7 @@ def rollback(
     max_changes: act_opt.MaxChanges = None,
     allow_replace: act_opt.AllowReplace = False,
     approve: Approve = None,
-    parallelism: act_opt.Parallelism = 8,
+    parallelism: act_opt.Parallelism = None,
     wait_timeout: act_opt.WaitTimeout = "45m",
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,

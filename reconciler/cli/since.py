@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import ManifestError, UsageError
 from reconciler.git import Repository
 from reconciler.manifest.files import file_name
-from reconciler.values import Resource, Source
+from reconciler.values import Resource
 
 if TYPE_CHECKING:
     from reconciler.cli.scope import Scope
@@ -36,16 +36,6 @@ class Base:
         """The revision as people read it: with the commit that it means."""
         short = self.commit[:9]
         return short if self.revision.startswith(short) else f"{self.revision} ({short})"
-
-    def set_by(self, source: Source) -> str:
-        """The commit that last set a line of today's manifests; "" when git does not know the file."""
-        commit = self.repository.last_set(replace(source, file=os.path.abspath(source.file)))  # noqa: PTH100
-        return str(commit) if commit is not None else ""
-
-    def removed_by(self, resource: Resource) -> str:
-        """The commit that took the declaration of a resource away."""
-        commit = self.repository.last_touched(Path(resource.source.file), self.commit)
-        return str(commit) if commit is not None else "not committed yet"
 
 
 def touched(

@@ -107,7 +107,8 @@ def _quiet_step(step: Step, pen: Pen) -> list[str]:
 
 def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     redactor = Redactor.of(step)
-    lines = _title(SIGNS[step.action], f"{step.address} {will(step)}", step.source, pen)
+    sign = "✗" if step.failure else SIGNS[step.action]
+    lines = _title(sign, f"{step.address} {will(step)}", step.source, pen)
     if changes := change_lines(step, redactor, pen):
         lines += [*changes, ""]
     if step.protected and step.action in DESTROYS and not step.refusal:
