@@ -81,7 +81,7 @@ def recalled(pacer: WritePacer | None, runs: Path | None, client: Any, plan: Pla
     host = getattr(client, "host", "") or ""
     if pacer is None or runs is None or not host or not counted(plan):
         return
-    from reconciler.engine.journal import recent_writes
+    from reconciler.engine.recent import recent_writes
 
     pacer.recall(recent_writes(runs, host, pacer.window))
 

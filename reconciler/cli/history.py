@@ -172,7 +172,8 @@ def _told(run: RecordedRun) -> list[str]:
             subject = one.get("address") or "the plan"
             lines.append(f"    {one.get('by', '?')} approved {one.get('policy', '?')} for {subject}")
     for call in run.calls:
-        end = f"{call.outcome}, {call.seconds:.1f} s" if call.outcome else "in doubt: no outcome on record"
+        doubt = "its answer was lost" if call.ended else "no outcome on record"
+        end = f"{call.outcome}, {call.seconds:.1f} s" if call.outcome else f"in doubt: {doubt}"
         lines.append(f"    {call.at}  {call.address}  {call.method} {call.path}  {end}")
         lines += [f"        {line}" for line in call.error.splitlines()]
     if not run.calls:

@@ -14,14 +14,22 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from reconciler.engine.bounded import loads, read_bounded
-from reconciler.errors import APIError, ReconcilerError, UsageError
+from reconciler.errors import (
+    AnswerLost,
+    APIError,
+    BadAnswer,
+    PluginFailed,
+    ReconcilerError,
+    ServerFault,
+    UsageError,
+)
 from reconciler.redact import Redactor, shown_body
 from reconciler.values import Address, Call, Outcome
 
@@ -36,12 +44,12 @@ __all__ = [
     "new_run",
     "now",
     "read_run",
-    "recent_writes",
     "runs",
 ]
 
 FORMAT_VERSION = "1.0"
-_WRITES = frozenset({"POST", "PUT", "PATCH"})
+_LOST = (AnswerLost, BadAnswer, PluginFailed, ServerFault)
+"""After these a call may have been carried out."""
 
 
 class JournalError(ReconcilerError):
@@ -57,14 +65,17 @@ class Recorder(Protocol):
     def outcome(self, number: int, error: BaseException | None, answer: Any) -> None:
         """What came of it: an answer, or an error."""
 
+    def settled(self, number: int, is_done: bool, live_id: str = "") -> None:
+        """What a read showed of a call whose answer was lost, with the id of what it created."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
     """One call of a recorded run.
 
     ``at``: when its intent was written, ``ended``: its outcome (RFC 3339, UTC; "" when the run was cut short
-    before). ``outcome``: "done", "failed" or "" (in doubt: made or not, nobody wrote it down). ``id``: of
-    the resource, when the answer had one.
+    before). ``outcome``: "done", "failed" or "" (in doubt: made or not, nobody wrote it down, or its answer
+    was lost and no read has shown it). ``id``: of the resource, when the answer had one.
     """
 
     number: int
@@ -84,7 +95,7 @@ class RecordedCall:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Its intent is on record and its outcome is not."""
+        """Whether it was carried out is not on record."""
         return not self.outcome
 
 
@@ -180,13 +191,14 @@ class Journal:
         with self._lock:
             seconds = round(time.monotonic() - self._begun.pop(number), 3)
             at = now()
-            outcome = "done" if error is None else "failed"
+            is_lost = isinstance(error, _LOST)
+            outcome = "done" if error is None else "lost" if is_lost else "failed"
             told = "" if error is None else self._redactor.text(_words(error))
             live_id = str(answer.get("id", "")) if error is None and isinstance(answer, Mapping) else ""
             self._calls[number - 1] = replace(
                 self._calls[number - 1],
                 ended=at,
-                outcome=outcome,
+                outcome="" if is_lost else outcome,
                 error=told,
                 seconds=seconds,
                 id=live_id,
@@ -198,6 +210,25 @@ class Journal:
                     entry["status"] = error.status
             if live_id:
                 entry["id"] = live_id
+            self._note(entry)
+
+    def settled(self, number: int, is_done: bool, live_id: str = "") -> None:
+        """Note what a read showed of a call whose answer was lost."""
+        with self._lock:
+            call = self._calls[number - 1]
+            outcome, error = ("done", "") if is_done else ("failed", call.error)
+            call = replace(call, ended=now(), outcome=outcome, error=error, id=live_id)
+            self._calls[number - 1] = call
+            entry = {
+                "record": "outcome",
+                "at": call.ended,
+                "call": number,
+                "outcome": outcome,
+                "seconds": call.seconds,
+                "by": "a read: its answer was lost",
+                **({"error": error} if error else {}),
+                **({"id": live_id} if live_id else {}),
+            }
             self._note(entry)
 
     def end(self, outcomes: Iterable[Outcome], **facts: Any) -> None:
@@ -320,7 +351,7 @@ def read_run(path: Path) -> RecordedRun:
                     calls[entry["call"]] = replace(
                         calls[entry["call"]],
                         ended=str(entry["at"]),
-                        outcome=str(entry["outcome"]),
+                        outcome="" if entry["outcome"] == "lost" else str(entry["outcome"]),
                         error=str(entry.get("error", "")),
                         seconds=float(entry["seconds"]),
                         id=str(entry.get("id", "")),
@@ -365,32 +396,3 @@ def _intent(entry: Mapping[str, Any]) -> RecordedCall:
         str(entry.get("section", "")),
         tuple(str(section) for section in entry.get("also", ())),
     )
-
-
-def recent_writes(
-    folder: Path, host: str, window: float, *, clock: Callable[[], float] = time.time
-) -> Sequence[float]:
-    """How many seconds ago this machine sent create and update calls to ``host``, within ``window`` seconds.
-
-    What the record cannot tell (another machine's calls, a deleted record) is not known: the server's 429
-    says it then. A record that cannot be read says nothing.
-    """
-    ages: list[float] = []
-    moment = clock()
-    for path in folder.glob("*.jsonl"):
-        try:
-            if path.stat().st_mtime < moment - window:
-                continue
-            run = read_run(path)
-        except (OSError, UsageError):
-            continue
-        if run.header.get("host") != host:
-            continue
-        for call in run.calls:
-            try:
-                age = moment - datetime.fromisoformat(call.at).timestamp()
-            except ValueError:
-                continue
-            if call.method in _WRITES and 0 <= age < window:
-                ages.append(age)
-    return sorted(ages, reverse=True)

@@ -123,6 +123,7 @@ class StepRun:
     _left: list[Call] = field(default_factory=list)
     _seen: Live | None = None
     _settled: bool = True
+    _number: int = 0
 
     def run(self) -> Generator[Wait, Result, Outcome]:
         """Carry the step out. Never raises for anything a server or a user can cause."""
@@ -284,12 +285,16 @@ class StepRun:
             except AlreadyExists as error:
                 if call.creates:
                     self._appeared(call, error)
+                    if attempt > 1:  # it was ours after all: the read lagged behind
+                        self._on_record(True)
                 elif not self._was_carried_out(call, error):
                     self._failed(call, began)
                     raise
                 return done("there already, with the same content")
             except NotFound as error:
                 if call.method == "DELETE":
+                    if attempt > 1:
+                        self._on_record(True)
                     return done("gone already")
                 self._failed(call, began)
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # else it is the route that is missing
@@ -304,13 +309,17 @@ class StepRun:
                 self._live_of((yield Wait()))
                 self._judge_again()
             except (AnswerLost, BadAnswer, ServerFault) as error:
-                if self._was_carried_out(call, error):
+                is_done = self._was_carried_out(call, error)
+                self._on_record(is_done)
+                if is_done:
                     return done("done; its answer was lost, a read showed it")
                 if attempt == _TRIES:
                     self._failed(call, began)
                     raise
             except PluginFailed as error:
-                if self._was_carried_out(call, error):
+                is_done = self._was_carried_out(call, error)
+                self._on_record(is_done)
+                if is_done:
                     return done("done; the plugin failed after it, a read showed it")
                 self._failed(call, began)
                 raise
@@ -330,7 +339,7 @@ class StepRun:
 
     def _send(self, call: Call) -> Any:
         """Make one request; its intent and its outcome are on record before and after."""
-        number = self.recorder.intent(self.step.address, call) if self.recorder else 0
+        self._number = number = self.recorder.intent(self.step.address, call) if self.recorder else 0
         try:
             answer = getattr(self.client, call.operation)(**call.arguments)
         except BaseException as error:
@@ -340,6 +349,12 @@ class StepRun:
         if self.recorder:
             self.recorder.outcome(number, None, answer)
         return answer
+
+    def _on_record(self, is_done: bool) -> None:
+        """What a read showed of the last call is put on record; a rollback goes by it."""
+        if self.recorder:
+            found = self.ids.get(self.step.address, "") if is_done and self._left[0].creates else ""
+            self.recorder.settled(self._number, is_done, found)
 
     def _learn(self, live: Live) -> None:
         """The resource exists, and so does its id."""

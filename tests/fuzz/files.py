@@ -24,10 +24,11 @@ from reconciler.cli import history, plan_files
 from reconciler.cli.acting import Judged
 from reconciler.cli.options import Format
 from reconciler.cli.reports import ReportFormat
-from reconciler.engine.journal import Journal, read_run, recent_writes
+from reconciler.engine.journal import Journal, read_run
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import masked_snapshot, stale
 from reconciler.engine.planner import make_plan, plan_destroy
+from reconciler.engine.recent import recent_writes
 from reconciler.engine.rollback import skeletons, undo
 from reconciler.engine.safety import DEFAULTS, counts, failures, refusals, replacements
 from reconciler.engine.signing import sealed

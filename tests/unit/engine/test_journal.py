@@ -11,8 +11,9 @@ import pytest
 
 from reconciler.emulator.wire import Request, Response
 from reconciler.engine import journal as room
-from reconciler.engine.journal import Journal, JournalError, find_run, new_run, read_run, recent_writes, runs
-from reconciler.errors import UsageError
+from reconciler.engine.journal import Journal, JournalError, find_run, new_run, read_run, runs
+from reconciler.engine.recent import recent_writes
+from reconciler.errors import AnswerLost, UsageError
 from reconciler.redact import Redactor
 from reconciler.values import Address, Call, Secret, StepStatus
 from tests.unit.engine.workbench import Bench, custom, endpoint
@@ -166,6 +167,23 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UsageError, match="--journal"):
         Journal(tmp_path / "runs" / "x.jsonl", _HEADER, Redactor())
+
+
+@pytest.mark.parametrize("is_done", [None, True, False])
+def test_a_lost_answer_is_in_doubt_until_a_read_settles_it(file: Path, is_done: bool | None) -> None:
+    with Journal(file, _HEADER, Redactor()) as journal:
+        number = journal.intent(_CHAT, Call("x", {}, "POST", "/x"))
+        journal.outcome(number, AnswerLost("the connection broke"), None)
+        assert journal.calls[0].is_in_doubt
+        if is_done is not None:
+            journal.settled(number, is_done, "id-1" if is_done else "")
+    run = read_run(file)
+    assert run.calls == journal.calls
+    (call,) = run.calls
+    assert call.outcome == {None: "", True: "done", False: "failed"}[is_done]
+    assert ("the connection broke" in call.error) is (is_done is not True)
+    assert (call in run.acted) is (is_done is not False), "what may have been done is to be undone"
+    assert call.id == ("id-1" if is_done else "")
 
 
 def test_runs_sort_by_time_and_are_found_by_their_beginning(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from reconciler.emulator.wire import Request, Response
 from reconciler.engine.journal import Journal, read_run
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.plan_file import masked_snapshot
@@ -157,6 +158,48 @@ def test_grants_that_were_not_read_at_the_end_of_a_run_are_no_change(desk: Recor
     desk.run(endpoint(config=custom(), route_optimized=False))
     run = desk.run(endpoint(config=custom(), route_optimized=True))
     assert [note for note in desk.undo(run).notes if "changed since" in note] == []
+
+
+@pytest.mark.parametrize("path", ["/tags", "/ai-gateway", "/permissions/"])
+def test_a_call_whose_answer_was_lost_is_undone_too(desk: Recorded, path: str) -> None:
+    """It was carried out, as a read showed: the record says so, and not that it failed."""
+    grants = [{"group_name": "a", "permission_level": "CAN_QUERY"}]
+    limits: dict[str, Any] = {"rate_limits": [{"key": "user", "calls": 1, "renewal_period": "minute"}]}
+    spec: dict[str, Any] = {"tags": {"a": "1"}, "ai_gateway": limits, "permissions": grants}
+    desk.run(endpoint(config=custom(), **spec))
+    before = desk.state("chat")
+    lost: list[Request] = []
+
+    def lose(request: Request, response: Response) -> Response:
+        if request.method == "GET" or path not in request.path or lost:
+            return response
+        lost.append(request)
+        return Response(500, {}, b"{}")
+
+    desk.bench.wire.after = lose
+    limits["rate_limits"][0] |= {"calls": 2}
+    spec |= {"tags": {"a": "2"}, "permissions": [grants[0] | {"permission_level": "CAN_MANAGE"}]}
+    run = desk.run(endpoint(config=custom(), **spec))
+    assert lost
+    assert [call.outcome for call in read_run(run).calls] == ["done"] * 3
+    desk.roll_back(run)
+    assert desk.state("chat") == before
+
+
+def test_a_create_whose_answer_was_lost_is_undone_by_its_id(desk: Recorded) -> None:
+    lost: list[Request] = []
+
+    def lose(request: Request, response: Response) -> Response:
+        if request.method == "POST" and not lost:
+            lost.append(request)
+            return Response(502, {}, b"")
+        return response
+
+    desk.bench.wire.after = lose
+    run = desk.run(endpoint(config=custom()))
+    (call,) = read_run(run).calls
+    assert (call.outcome, call.error, call.id) == ("done", "", desk.bench.by_hand.get_endpoint("chat")["id"])
+    assert [one.address.name for one in desk.undo(run).deleted] == ["chat"]
 
 
 def test_what_is_another_one_is_left_alone(desk: Recorded) -> None:
