@@ -54,7 +54,8 @@ class PluginTarget:
 
     A plugin may raise anything: what is no error of ours becomes a PluginFailed that names the method.
     Its lists are lists of dicts, and what is read is a dict, else BadAnswer is raised; what our own clients
-    for ``openai``, ``http`` and ``https`` answer stays as it is.
+    for ``openai``, ``http`` and ``https`` answer stays as it is. ``is_serial``: one thread at a time calls it
+    for nothing says that a plugin's client is made for more (boto3's documentation: sessions are not).
     """
 
     host = ""
@@ -62,14 +63,18 @@ class PluginTarget:
     def __init__(self, client: Any, uri: str) -> None:
         self.client = client
         self.uri = uri
+        self.is_serial = target_of(uri) not in targets()
 
     def __enter__(self) -> PluginTarget:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        close = getattr(self.client, "close", None)
-        if callable(close):
-            close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the client, where it has something to close."""
+        if callable(close := getattr(self.client, "close", None)):
+            self._asked("close", (), close)
 
     def __getattr__(self, name: str) -> Any:
         if name not in (*_WRITES, *_READS, "predict", "predict_stream", "explain"):
@@ -82,8 +87,7 @@ class PluginTarget:
             found = self._asked(name, (arguments, named), ask)
             if name == "predict_stream":
                 return self._streamed(found, (arguments, named))
-            is_plugins = name in _READS and target_of(self.uri) not in targets()
-            return self._shaped(name, found) if is_plugins else found
+            return self._shaped(name, found) if name in _READS and self.is_serial else found
 
         return call
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli import inputs
+from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, tell
 from reconciler.cli.plain import plain
@@ -21,6 +21,7 @@ def get(
             help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewaySecret/NAME and the like, or the name "
             "alone. Left out: all of them.",
             show_default=False,
+            autocompletion=completion.addresses,
         ),
     ] = None,
     target: opt.Target = None,

@@ -253,10 +253,11 @@ def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, fi
 
 
 def _replayed(file: str) -> Snapshot:
+    from reconciler.engine.bounded import loads, read_bounded
     from reconciler.engine.snapshot import snapshot_from_json
 
     try:
-        content: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = loads(read_bounded(Path(file), pipes=True))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"the snapshot cannot be read: {error}", where=file, fix="write one with --save-snapshot FILE"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli import inputs
+from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
 from reconciler.cli.diff import sides_of
 from reconciler.cli.output import answer, answer_json, tell
@@ -28,9 +28,23 @@ _MOST_PASSES = 4
 
 
 def promote(
-    source: Annotated[str, typer.Option("--from", metavar="NAME", help="The environment to take from.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="The environment to take from.",
+            autocompletion=completion.environments,
+        ),
+    ],
     destination: Annotated[
-        str, typer.Option("--to", metavar="NAME", help="The environment whose overlay is written.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help="The environment whose overlay is written.",
+            autocompletion=completion.environments,
+        ),
     ],
     select: opt.Select = None,
     exclude: opt.Exclude = None,

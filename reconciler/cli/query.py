@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli import inputs
+from reconciler.cli import completion, inputs
 from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_json, redacted, tell
 from reconciler.cli.plain import plain
@@ -26,7 +26,8 @@ def query(
     address: Annotated[
         str,
         typer.Argument(
-            help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewayEndpoint/NAME or the name alone."
+            help="Endpoint/NAME, Deployment/NAME, Model/NAME, GatewayEndpoint/NAME or the name alone.",
+            autocompletion=completion.addresses,
         ),
     ],
     message: Annotated[

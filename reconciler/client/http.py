@@ -193,7 +193,7 @@ class HttpSession:
             safe=safe,
             stream=stream,
             text=text,
-            is_query=repeats is QUERIES,
+            is_query=repeats is QUERIES and form is None,  # a form asks for a token
             repeats=repeats,
             secrets=secrets,
         )
@@ -295,7 +295,7 @@ class HttpSession:
             "timeout": rule.timeouts,
             "status": failed.status in rule.statuses or (rule.busy and failed.is_busy),
             # A proxy's hiccup passes, a login page does not, and what a model answered was paid for.
-            "unreadable": asked.repeats is READS and repeat < 2,
+            "unreadable": asked.safe and not asked.is_query and repeat < 2,
         }.get(failed.kind, False)
         if not allowed or repeat >= rule.limit:
             return None

@@ -146,8 +146,15 @@ def read_gateway(
 
 
 def read_gateway_one(client: Any, resource: Resource, *, deleting: bool = False) -> Live | None:
-    """One resource as it is now, None when there is none; ``deleting``: with who uses it."""
-    if resource.address.kind != "GatewayEndpoint" or deleting:
+    """One resource as it is now, None when there is none; ``deleting``: with who uses it.
+
+    As long as nothing is deleted one request tells all of a secret, a model or an endpoint.
+    """
+    name = resource.address.kind
+    if name in _USERS and not deleting:
+        raw = GatewayView({name: getattr(client, _LISTS[name])()}).find(resource)
+        return None if raw is None else Live(resource.address, raw)
+    if name != "GatewayEndpoint" or deleting:
         return read_gateway(client, [resource], deleting=deleting).live.get(resource.address)
     for name in filter(None, (resource.address.name, resource.lifecycle.moved_from)):
         try:

@@ -181,8 +181,13 @@ def _unless_around(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 def users(live: Live) -> tuple[Address, ...]:
     """Who uses it; what is no resource of ours (a scorer) as an address all the same."""
-    texts = [str(text).replace(" ", "/", 1) for text in live.raw.get("used_by") or ()]
-    return tuple(Address.parse(text) for text in texts)
+    return tuple(_user(str(text)) for text in live.raw.get("used_by") or ())
+
+
+def _user(text: str) -> Address:
+    """``Kind/name``, whatever the name is made of; of others ``sort name``."""
+    is_address = "/" in text.partition(" ")[0]
+    return Address.parse(text if is_address else text.replace(" ", "/", 1))
 
 
 def _unless_used(step: Step, users: Sequence[Address]) -> Step:

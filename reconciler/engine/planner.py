@@ -79,10 +79,12 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanO
     steps = []
     for resource in desired:
         live = snapshot.resources.get(resource.address)
-        if live is not None and not kind_of(resource.address).is_assertion:
+        is_asserted = kind_of(resource.address).is_assertion
+        if live is not None and not is_asserted:
             steps.append(deletion(resource, live, options))
         else:
-            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing"))
+            notice = "nothing: it is only asserted" if is_asserted else "nothing"
+            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice=notice))
     ordered = ordered_deletes(desired, steps, snapshot)
     return Plan(snapshot.target, ordered, stack=options.stack, notes=_unmarked(steps))
 

@@ -11,16 +11,22 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from reconciler import schema
+
 __all__ = ["BUILTIN", "Builtin", "Parameter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter, given by ``with:``. ``default``: None when it must be given. ``about``: for the docs."""
+    """One parameter, given by ``with:``. ``default``: None when it must be given. ``about``: for the docs.
+
+    ``form``: what each of its texts looks like, where a slip would judge nothing, or deny all: a pattern.
+    """
 
     about: str
     default: Any = None
     kind: type = list
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,15 @@ _ENDPOINT: Final = "resource.kind == 'Endpoint'"
 _ENTITIES: Final = "resource.spec.config.served_entities"
 _NAME: Final = "has(item.name) ? item.name : has(item.entity_name) ? item.entity_name : 'an entity'"
 
+_KIND: Final = "|".join(schema.kinds())
+_DAYS: Final = "['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat']"
+_TIME: Final = r"([01]?\d|2[0-3]):[0-5]\d|24:00"
+_TODAY: Final = f"{_DAYS}[now.getDayOfWeek(params.zone)] in params.days"
+_YESTERDAY: Final = f"{_DAYS}[(now.getDayOfWeek(params.zone) + 6) % 7] in params.days"
+_CLOCK: Final = "now.getHours(params.zone) * 60 + now.getMinutes(params.zone)"
+_BEGUN: Final = f"{_CLOCK} >= minutes(params.from)"
+_NOT_OVER: Final = f"{_CLOCK} < minutes(params.to)"
+
 BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
     {
         "rate-limits": Builtin(
@@ -64,7 +79,7 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             at="item",
             message="{resource.address} sends {item} in plain text",
             fix="keep it in a secret scope, and write {{{{secrets/scope/key}}}}",
-            params={"kinds": Parameter("the kinds that are judged", ["Endpoint", "Deployment"])},
+            params={"kinds": Parameter("the kinds that are judged", ["Endpoint", "Deployment"], form=_KIND)},
         ),
         "gpu-teams": Builtin(
             "A GPU is for the teams that are named.",
@@ -92,16 +107,24 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             "Changes are made within working hours.",
             on="plan",
             when="plan.write_calls > 0",
-            rule="['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'][now.getDayOfWeek(params.zone)] in "
-            "params.days"
-            " && now.getHours(params.zone) * 60 + now.getMinutes(params.zone) >= minutes(params.from)"
-            " && now.getHours(params.zone) * 60 + now.getMinutes(params.zone) < minutes(params.to)",
+            # A window that ends before it begins goes over midnight, and is that of the day it begins on.
+            rule=f"minutes(params.from) < minutes(params.to) ? {_TODAY} && {_BEGUN} && {_NOT_OVER}"
+            f" : ({_TODAY} && {_BEGUN}) || ({_YESTERDAY} && {_NOT_OVER})",
             message="changes are made {params.days} from {params.from} to {params.to} ({params.zone})",
             fix="wait for the window, or let somebody change the policy",
             params={
-                "days": Parameter("sun, mon, tue, wed, thu, fri, sat", ["mon", "tue", "wed", "thu"]),
-                "from": Parameter("when it begins", "09:00", str),
-                "to": Parameter("when it ends; 24:00 is midnight", "16:00", str),
+                "days": Parameter(
+                    "sun, mon, tue, wed, thu, fri, sat",
+                    ["mon", "tue", "wed", "thu"],
+                    form="sun|mon|tue|wed|thu|fri|sat",
+                ),
+                "from": Parameter("when it begins, as 09:00", "09:00", str, _TIME),
+                "to": Parameter(
+                    "when it ends, on the next day where that is earlier; 24:00 is midnight",
+                    "16:00",
+                    str,
+                    _TIME,
+                ),
                 "zone": Parameter("the time zone, by its name", "UTC", str),
             },
         ),
@@ -115,7 +138,7 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             fix="add it under spec.tags",
             params={
                 "tags": Parameter("keys of the tags"),
-                "kinds": Parameter("the kinds that are judged", ["Endpoint"]),
+                "kinds": Parameter("the kinds that are judged", ["Endpoint"], form=_KIND),
             },
         ),
         "labels-required": Builtin(
@@ -134,7 +157,7 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             fix="choose another name",
             params={
                 "pattern": Parameter("an RE2 pattern; ^ and $ bind it to the whole name", None, str),
-                "kinds": Parameter("the kinds that are judged", ["Endpoint"]),
+                "kinds": Parameter("the kinds that are judged", ["Endpoint"], form=_KIND),
             },
         ),
         "inference-tables": Builtin(
@@ -205,7 +228,11 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             fix="name the group that needs it",
             params={
                 "groups": Parameter("groups that hold everybody", ["users"]),
-                "levels": Parameter("what they may not have", ["CAN_MANAGE", "CAN_QUERY"]),
+                "levels": Parameter(
+                    "what they may not have",
+                    ["CAN_MANAGE", "CAN_QUERY"],
+                    form="CAN_VIEW|CAN_QUERY|CAN_MANAGE",
+                ),
             },
         ),
         "prevent-destroy": Builtin(
@@ -214,7 +241,7 @@ BUILTIN: Final[Mapping[str, Builtin]] = MappingProxyType(
             rule="resource.lifecycle.prevent_destroy",
             message="{resource.address} may be deleted or replaced",
             fix="write lifecycle: {{prevent_destroy: true}}",
-            params={"kinds": Parameter("the kinds that are judged", ["Endpoint"])},
+            params={"kinds": Parameter("the kinds that are judged", ["Endpoint"], form=_KIND)},
         ),
         "approve-replace": Builtin(
             "A replacement needs somebody's word: until the new one is ready, callers get errors.",

@@ -6,6 +6,7 @@ What their expressions mean is judged by :mod:`reconciler.engine.policy`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from reconciler.errors import ManifestError, Problem
 from reconciler.manifest import text
-from reconciler.manifest.builtin_policies import BUILTIN, Builtin
+from reconciler.manifest.builtin_policies import BUILTIN, Builtin, Parameter
 from reconciler.manifest.environments import Environment
 from reconciler.manifest.files import file_name
 from reconciler.manifest.judge import schema_problems
@@ -201,5 +202,19 @@ def _params(known: Builtin, entry: Mapping[str, Any], wrong: Any) -> dict[str, A
         ):
             kind = "a list of texts" if parameter.kind is list else "text"
             wrong("with", f"{name} of {entry['use']} is {kind}", parameter.about)
+        elif slips := _slips(parameter, value):
+            what = f"{name} of {entry['use']}: {' and '.join(map(shown, slips))} cannot be meant"
+            wrong("with", what, _meant(parameter))
         found[name] = value
     return found
+
+
+def _slips(parameter: Parameter, value: Any) -> list[str]:
+    """The texts of a parameter that are none of those it may be."""
+    texts = value if isinstance(value, list) else [value]
+    return [text for text in texts if parameter.form and not re.fullmatch(parameter.form, text)]
+
+
+def _meant(parameter: Parameter) -> str:
+    words = parameter.form.split("|")
+    return f"known: {', '.join(words)}" if all(map(str.isidentifier, words)) else parameter.about

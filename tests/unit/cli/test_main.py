@@ -245,6 +245,12 @@ def test_the_debug_log_shows_each_request(capsys: pytest.CaptureFixture[str]) ->
         ("reconciler plan -e p", 3, ["prod"]),
         ("reconciler apply --select Endpoint/a", 3, ["Endpoint/a"]),
         ("reconciler destroy --exclude Gateway", 3, ["GatewayModel/m"]),
+        ("reconciler promote --from ", 3, ["dev", "prod"]),
+        ("reconciler promote --from dev --to p", 5, ["prod"]),
+        ("reconciler diff ", 2, ["dev", "prod"]),
+        ("reconciler diff dev p", 3, ["prod"]),
+        ("reconciler get Endpoint/a", 2, ["Endpoint/a"]),
+        ("reconciler query Endpoint/a", 2, ["Endpoint/a"]),
     ],
 )
 def test_a_shell_offers_commands_environments_and_addresses(

@@ -14,6 +14,7 @@ from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
 from reconciler.engine.snapshot import Prune, read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
+from reconciler.kinds import kind
 from reconciler.report.text import plan_text
 from reconciler.values import Action, Address, LiveId, Plan, Resource, Secret, Step
 from tests.unit.engine.gateway import Gateway, resource
@@ -364,6 +365,18 @@ def test_deletes_go_downwards_and_not_while_others_use_it(gateway: Gateway) -> N
     }
 
 
+@pytest.mark.parametrize("name", ["gpt 4o mini", "chat-meta/llama 3", "a/b/c"])
+def test_names_with_spaces_and_slashes_are_known_again_where_they_are_used(name: str) -> None:
+    gateway = Gateway()
+    gateway.model(name, gateway.secret("my key"))
+    model = resource(f"GatewayModel/{name}", {**GPT.spec, "secret": "my key"})
+    desired = (resource("GatewaySecret/my key", SECRET.spec), model)
+    seen = read_snapshot(gateway, desired, target="t", taken_at="", deleting=True)
+    made = plan_destroy(desired, seen)
+    assert refusals(made) is None
+    assert made.steps[0].depends_on == (Address("GatewayModel", name),)
+
+
 def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> None:
     gateway.scorer("pii")
     gateway.guardrail("no-pii")
@@ -417,6 +430,19 @@ def test_one_endpoint_is_read_alone_and_as_the_list_tells_it(gateway: Gateway) -
     assert live.raw["configs"] == []
     assert gateway.asked == {"endpoint": 2, "configs": 1}
     assert read_gateway_one(gateway, resource("GatewayEndpoint/none", CHAT.spec)) is None
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(SECRET, "secrets"), (GPT, "models")])
+def test_a_secret_and_a_model_are_read_by_their_own_list(
+    gateway: Gateway, wanted: Resource, asked: str
+) -> None:
+    before = read_snapshot(gateway, [wanted], target="t", taken_at="").resources[wanted.address]
+    gateway.asked.clear()
+    live = read_gateway_one(gateway, wanted)
+    assert gateway.asked == {asked: 1}
+    assert live is not None
+    of = kind(wanted.address.kind)
+    assert of.fingerprint(live, of.normalise(live)) == of.fingerprint(before, of.normalise(before))
 
 
 # ---- prune and protection ------------------------------------------------------------------------------

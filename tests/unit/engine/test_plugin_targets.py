@@ -415,6 +415,21 @@ def test_a_plugin_that_leaves_or_breaks_off_is_an_error_of_its_own() -> None:
         next(stream)
 
 
+def test_a_plugin_is_read_by_one_thread(shelf: Shelf) -> None:
+    asked_by: set[int] = set()
+    names = [f"d{i}" for i in range(5)]
+    shelf.kept = {name: {"name": name, "config": {}} for name in names}
+    read = shelf.get_deployment
+
+    def get(name: str, endpoint: Any = None) -> dict[str, Any]:
+        asked_by.add(threading.get_ident())
+        return read(name, endpoint)
+
+    shelf.get_deployment = get  # type: ignore[method-assign]
+    assert len(_plan(shelf, *map(_deployment, names)).steps) == 5
+    assert asked_by == {threading.get_ident()}
+
+
 def test_what_a_plugin_prints_is_not_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     both = threading.Barrier(2, timeout=10)
 

@@ -207,6 +207,42 @@ def test_the_change_window_is_open_when_it_says(now: str, is_open: bool, tmp_pat
         assert one.message == "changes are made mon, tue, wed, thu from 09:00 to 16:00 (UTC)"
 
 
+@pytest.mark.parametrize(
+    ("now", "is_open"),
+    [
+        ("2026-11-24T21:59:59Z", False),  # a Tuesday
+        ("2026-11-24T22:00:00Z", True),
+        ("2026-11-25T05:59:59Z", True),  # the night goes on
+        ("2026-11-25T06:00:00Z", False),
+        ("2026-11-25T22:00:00Z", False),  # another night
+        ("2026-11-24T05:00:00Z", False),  # the night of Monday
+    ],
+)
+def test_a_change_window_may_go_over_midnight(now: str, is_open: bool, tmp_path: Path) -> None:
+    text = "policies: [{use: change-window, with: {days: [tue], from: '22:00', to: '06:00'}}]\n"
+    assert (judged(tmp_path, text, _HEAD + _ENTITY, now) == ()) is is_open
+
+
+@pytest.mark.parametrize(
+    ("use", "given", "told"),
+    [
+        ("change-window", "days: [tues]", "known: sun, mon, tue, wed, thu, fri, sat"),
+        ("change-window", "from: '9'", "when it begins, as 09:00"),
+        ("change-window", "to: '24:30'", "24:00 is midnight"),
+        ("no-plaintext-keys", "kinds: [Endpont]", "known: Endpoint, Deployment"),
+        ("no-open-access", "levels: [CAN_QERY]", "known: CAN_VIEW, CAN_QUERY, CAN_MANAGE"),
+    ],
+)
+def test_a_parameter_with_a_slip_is_found(use: str, given: str, told: str, tmp_path: Path) -> None:
+    """With it a policy would judge nothing, or deny everything."""
+    with pytest.raises(ManifestError) as raised:
+        policies(tmp_path, f"policies: [{{use: {use}, with: {{{given}}}}}]\n")
+    (problem,) = raised.value.problems
+    assert "cannot be meant" in problem.what
+    assert told in problem.fix
+    assert problem.line == 4
+
+
 def test_the_change_window_knows_zones_and_plans_without_changes(tmp_path: Path) -> None:
     text = "policies: [{use: change-window, with: {zone: America/New_York, days: [mon], to: '24:00'}}]\n"
     assert judged(tmp_path, text, _HEAD + _ENTITY, "2026-11-24T03:30:00Z") == (), "it is Monday there"

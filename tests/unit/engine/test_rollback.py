@@ -153,6 +153,12 @@ def test_what_others_changed_since_is_said(desk: Recorded) -> None:
     assert desk.undo(run).notes == ("Endpoint/chat was changed since that run: tags.who",)
 
 
+def test_grants_that_were_not_read_at_the_end_of_a_run_are_no_change(desk: Recorded) -> None:
+    desk.run(endpoint(config=custom(), route_optimized=False))
+    run = desk.run(endpoint(config=custom(), route_optimized=True))
+    assert [note for note in desk.undo(run).notes if "changed since" in note] == []
+
+
 def test_what_is_another_one_is_left_alone(desk: Recorded) -> None:
     run = desk.run(endpoint(), endpoint("b"))
     desk.bench.by_hand.delete_endpoint("chat")
