@@ -250,8 +250,8 @@ def connect(
 
 
 def beside(target: str, folder: Path) -> str:
-    """A target that a file in ``folder`` names, as it is from here: the file of an embedded workspace is beside
-    that one, as all is that it names. Any other is itself."""
+    """A target that a file in ``folder`` names, as it is from here: the file of an embedded workspace is
+    beside that one, as all is that it names. Any other is itself."""
     if target != "local" and not target.startswith("local:"):
         return target
     from urllib.parse import quote
