@@ -94,12 +94,17 @@ class Repository:
         wanted: list[str] = []
         links: list[str] = []
         modules: list[tuple[Path, str]] = []
-        for mode, sha, size, path in self._tree(commit):
+        # Whoever asks a partial clone for the size of a file makes it fetch that file.
+        is_partial = self._is_partial()
+        for mode, sha, size, path in self._tree(commit, sizes=not is_partial):
+            is_manifest = bool(_MANIFEST.search(path))
             if mode == "160000":
                 modules.append((Path(path), sha))
-            elif mode == "120000" or size <= (_MAX_MANIFEST if _MANIFEST.search(path) else _MAX_OTHER):
+            elif mode == "120000":
                 wanted.append(path)
-                links += [path] * (mode == "120000")
+                links.append(path)
+            elif size <= (_MAX_MANIFEST if is_manifest else _MAX_OTHER) and (is_manifest or not is_partial):
+                wanted.append(path)
         own = {"GIT_INDEX_FILE": str(index), "GIT_LFS_SKIP_SMUDGE": "1"}
         self._run("read-tree", commit, where=self.root, environ=own)
         names = "".join(f"{path}\0" for path in wanted).encode(errors="surrogateescape")
@@ -114,13 +119,22 @@ class Repository:
                 (folder / place).mkdir(parents=True, exist_ok=True)
                 module._write(sha, folder / place, index)
 
-    def _tree(self, commit: str) -> Iterator[tuple[str, str, int, str]]:
-        """All entries of a commit: mode, object, size in bytes (0 where it has none), path from the root."""
-        told = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, where=self.root)
+    def _tree(self, commit: str, *, sizes: bool = False) -> Iterator[tuple[str, str, int, str]]:
+        """All entries of a commit: mode, object, size in bytes (0 where nobody asked, or it has none), path
+        from the root."""
+        words = ("ls-tree", "-r", "-z", *(["-l"] if sizes else []), "--full-tree", commit)
+        told = self._run(*words, where=self.root)
         for entry in filter(None, told.decode(errors="surrogateescape").split("\0")):
             head, path = entry.split("\t", 1)
-            mode, _, sha, size = head.split()
-            yield mode, sha, int(size) if size.isdigit() else 0, path
+            mode, _, sha, *size = head.split()
+            yield mode, sha, int(size[0]) if size and size[0].isdigit() else 0, path
+
+    def _is_partial(self) -> bool:
+        """Git fetches what is not here when somebody looks at it: git-clone(1), --filter."""
+        try:
+            return bool(self._run("config", "--get-regexp", r"^remote\..*\.promisor$", where=self.root))
+        except UsageError:
+            return False
 
     def _module(self, path: Path) -> Repository | None:
         """The submodule at a path from the root; None while it is not checked out."""

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ManifestError, PluginFailed, Problem, ReconcilerError, UsageError
@@ -25,6 +26,7 @@ __all__ = [
     "DEFAULT_STACK",
     "HOW_TO_TRY",
     "LOCAL_HOST",
+    "beside",
     "connect",
     "describe",
     "family",
@@ -245,6 +247,23 @@ def connect(
             return MlflowGatewayClient(target, pool_size=pool_size, stop=stop)
         case _:
             return _plugin(target)
+
+
+def beside(target: str, folder: Path) -> str:
+    """A target that a file in ``folder`` names, as it is from here: the file of an embedded workspace is
+    beside that one, as all is that it names. Any other is itself."""
+    if target != "local" and not target.startswith("local:"):
+        return target
+    from urllib.parse import quote
+
+    from reconciler.emulator.local import path_of
+
+    spec = target.removeprefix("local").removeprefix(":")
+    path = path_of(spec)
+    if path == ":memory:" or os.path.isabs(path) or os.path.realpath(folder) == os.path.realpath(os.curdir):  # noqa: PTH117
+        return target
+    # Whole: a kept plan, or a run on record, is found again from anywhere.
+    return f"local:{quote(os.path.normpath(folder.absolute() / path))}{''.join(spec.partition('?')[1:])}"
 
 
 def place_of(target: str, client: Any, config_path: str = "") -> str:

@@ -12,7 +12,7 @@ from reconciler.cli.output import know, tell
 from reconciler.cli.pruning import check_prune, part_of
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
-from reconciler.targets import HOW_TO_TRY, connect, family, for_target
+from reconciler.targets import HOW_TO_TRY, beside, connect, family, for_target
 from reconciler.values import Secret
 
 if TYPE_CHECKING:
@@ -393,6 +393,8 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
         target = target_of(project, environment, os.environ)
     if not target and project is not None:
         target = project.target
+    if not option and target and project is not None:
+        target = beside(target, project.root)
     target = target or os.environ.get("MLFLOW_DEPLOYMENTS_TARGET")
     if not target:
         raise UsageError(

@@ -202,3 +202,28 @@ def test_a_submodule_is_read_as_the_revision_has_it(
     with here.at("HEAD") as folder:
         assert (folder / "sub" / "m" / "a.yaml").read_text() == "one\n2\nthree\n"
     assert here.changed_since("HEAD~1") == {outer.folder / ".gitmodules"}
+
+
+def test_a_partial_clone_fetches_manifests_alone(
+    repo: Repo, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    repo.write("other.txt", "old")
+    repo.commit("More", "Eve", "2026-03-01T00:00:00+0000")
+    repo.write("m/a.yaml", "new\n")
+    repo.write("other.txt", "new")
+    repo.commit("New", "Eve", "2026-03-02T00:00:00+0000")
+    repo.git("config", "uploadpack.allowFilter", "true")
+    folder = tmp_path_factory.mktemp("clone")
+    repo.git("clone", "-q", "--filter=blob:none", f"file://{repo.folder}", str(folder))
+
+    def missing() -> int:
+        words = ["git", "-C", str(folder), "rev-list", "--objects", "--missing=print", "--all"]
+        return subprocess.run(words, check=True, capture_output=True).stdout.count(b"?")
+
+    there = Repository(folder)
+    before = missing()
+    assert there.changed_since("HEAD~1") == {folder / "m" / "a.yaml", folder / "other.txt"}
+    assert missing() == before, "nothing but names is asked for"
+    with there.at("HEAD~1") as files:
+        assert (files / "m" / "a.yaml").read_text() == "one\n2\nthree\n"
+    assert missing() == before - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -416,3 +417,30 @@ def test_an_endpoint_that_is_not_ready_proves_nothing(shop: Shop, capsys: pytest
     capsys.readouterr()
     assert main(["promote", "--from", "dev", "--to", "prod"]) == 3
     assert "dev is not ready: Endpoint/ranker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["local:../w d.db?provisioning=0s", "local"])
+def test_the_workspace_that_a_project_names_is_beside_it_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    folder = tmp_path / "here" / "a+b %20"
+    (folder / "manifests").mkdir(parents=True)
+    project = (
+        f"apiVersion: reconciler/v1\nkind: Project\nstack: s\nmanifests: [manifests]\ntarget: {target}\n"
+    )
+    (folder / "reconciler.yaml").write_text(project)
+    (folder / "manifests" / "a.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Endpoint\nmetadata: {name: a}\nspec: {tags: {a: b}}\n"
+    )
+    monkeypatch.chdir(folder)
+    assert main(["apply", "--auto-approve"]) == 0
+    for place in (tmp_path, folder / "manifests"):
+        monkeypatch.chdir(place)
+        file = os.path.relpath(folder / "reconciler.yaml")
+        capsys.readouterr()
+        assert main(["plan", "--project", file]) == 0
+        assert "No changes" in capsys.readouterr().out
+        assert not list(place.glob("*.db"))
+        assert main(["get", "--target", "local:other.db", "--project", file]) == 0
+        assert (place / "other.db").exists(), "what the command line names is where one stands"
+        (place / "other.db").unlink()
