@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "APIError",
@@ -114,6 +114,16 @@ class ReconcilerError(Exception):
         if self.fix:
             parts.append(f"next: {self.fix}")
         return "\n".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error of a worker process comes home pickled; what it was made with is not kept, only what it is.
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[ReconcilerError], args: tuple[Any, ...]) -> ReconcilerError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class UserError(ReconcilerError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import ManifestError, Problem, UsageError
+from reconciler.errors import ManifestError, PluginFailed, Problem, ReconcilerError, UsageError
 from reconciler.seal import SealKey
 from reconciler.values import Resource
 
@@ -77,10 +77,11 @@ def family(target: str, config_path: str = "") -> str:
     """The sort of a target: local, databricks, openai, gateway, config-file, mlflow-gateway or plugin.
 
     ``config_path``: the file that a gateway serves, "" when it is not at hand.
+    Raises UsageError for a gateway of a tracking server whose scheme says neither http nor https.
     """
     if is_local(target):
         return "local"
-    scheme = target.partition(":")[0]
+    scheme, _, rest = target.partition(":")
     named = {
         "databricks": "databricks",
         "openai": "openai",
@@ -89,6 +90,12 @@ def family(target: str, config_path: str = "") -> str:
         "mlflow-gateway+http": "mlflow-gateway",
         "mlflow-gateway+https": "mlflow-gateway",
     }
+    if scheme.startswith("mlflow-gateway") and scheme not in named:
+        where = rest.lstrip("/") or "host:port"
+        raise UsageError(
+            f"target {target}: how the tracking server is reached stands in its scheme",
+            fix=f"write mlflow-gateway+http://{where} or mlflow-gateway+https://{where}",
+        )
     return named.get(scheme, "plugin")
 
 
@@ -112,6 +119,7 @@ def for_target(
     if sort == "gateway":
         fix += (
             "; to write it, say which file it serves: --config-path FILE, or config_path: in reconciler.yaml"
+            f"; the gateway in a tracking server is mlflow-gateway+{target}"
         )
     problems = [
         Problem(
@@ -181,9 +189,11 @@ def _marked(resources: Sequence[Resource], stack: str) -> tuple[Resource, ...]:
 def _keeps_tags(target: str) -> bool:
     from reconciler.client.base import target_of
     from reconciler.client.plugins import plugin_client
+    from reconciler.plugin_target import printing_to_stderr
 
     try:
-        return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
+        with printing_to_stderr():  # a plugin may print while it is loaded
+            return getattr(plugin_client(target_of(target)), "keeps_tags", False) is True
     except UsageError:
         return False  # connecting says what is wrong with it; a saved snapshot needs no plugin
 
@@ -275,10 +285,11 @@ def _local(target: str, pool_size: int, stop: threading.Event | None, pacer: Wri
 
 def _plugin(target: str) -> Any:
     from reconciler.client.base import get_deploy_client
-    from reconciler.plugin_target import PluginTarget
+    from reconciler.plugin_target import PluginTarget, printing_to_stderr
 
     try:
-        return PluginTarget(get_deploy_client(target), target)
+        with printing_to_stderr():
+            return PluginTarget(get_deploy_client(target), target)
     except UsageError as error:
         if not error.fix or "install the plugin" in error.fix:
             error.fix = (
@@ -286,6 +297,11 @@ def _plugin(target: str) -> Any:
                 f"(reconciler targets lists them); {HOW_TO_TRY}"
             )
         raise
+    except ReconcilerError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the plugin's constructor raises
+        said = f"{type(error).__name__}: {error}"
+        raise PluginFailed(f"the plugin gave no client for {target}: {said}", where=target) from None
 
 
 def describe(target: str, client: Any) -> str:

@@ -19,7 +19,7 @@ from reconciler.cli import options as opt
 from reconciler.cli.budget import pacer_for, recalled, with_budget, with_note
 from reconciler.cli.judging import judge_of, who
 from reconciler.cli.output import everything_known, live_progress, tell
-from reconciler.cli.recording import home, recording, runs_folder, write_receipt
+from reconciler.cli.recording import check_receipt, home, recording, runs_folder, write_receipt
 from reconciler.cli.reports import ReportFormat, Reports
 from reconciler.errors import RefusedError, UsageError
 from reconciler.redact import control
@@ -43,7 +43,7 @@ class How:
     command: str
     reports: Reports = field(default_factory=lambda: Reports(ReportFormat.TEXT))
     auto_approve: bool = False
-    parallelism: int = 8
+    parallelism: int | None = None
     wait_timeout: str = "45m"
     no_wait: bool = False
     max_deletes: str | None = None
@@ -95,8 +95,8 @@ def limits_of(read: inputs.Input, how: How) -> Limits:
     return Limits(
         Limit.parse(deletes, "--max-deletes") if deletes else base.deletes,
         Limit.parse(changes, "--max-changes") if changes else base.changes,
-        # What is named by a selection is no accident.
-        is_asked=how.max_deletes is not None or bool(read.scope.select),
+        # What is named by a selection is no accident; and beside what it leaves out it is not all there is.
+        is_asked=how.max_deletes is not None or bool(read.scope.select) or read.is_part,
     )
 
 
@@ -117,22 +117,27 @@ def act(
     from reconciler.engine.lock import Holder, locked, user_folder
     from reconciler.engine.snapshot import READ_PARALLELISM, read_snapshot
     from reconciler.engine.verdicts import approvals_json, approved_before
-    from reconciler.targets import connect, describe, place_of
+    from reconciler.targets import connect, describe, family, place_of
 
     gc.enable()  # it may wait for an hour
+    parallelism = how.parallelism or (1 if family(read.target) == "plugin" else 8)
     options = ExecutionOptions(
-        how.parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
+        parallelism, not how.no_wait, opt.parse_duration(how.wait_timeout, "--wait-timeout")
     )
     limits = limits_of(read, how)
     judge = judge_of(read, how.approve)
     stop = threading.Event()
     run = new_run()
     holder = Holder.me(f"reconciler {how.command} (run {run}) in {Path.cwd()}", now())
-    if how.receipt is not None and not Path(how.receipt).parent.is_dir():
-        raise UsageError("the receipt cannot be written: there is no such folder", where=how.receipt)
+    if how.receipt is not None:
+        check_receipt(Path(how.receipt))
     pacer = pacer_for(read, how.write_limit, stop)
-    pool = max(READ_PARALLELISM, how.parallelism)
-    with connect(read.target, pool_size=pool, stop=stop, pacer=pacer, config_path=read.config_path) as client:
+    pool = max(READ_PARALLELISM, parallelism)
+    acting = threading.Event()
+    with (
+        _ending(stop, acting),
+        connect(read.target, pool_size=pool, stop=stop, pacer=pacer, config_path=read.config_path) as client,
+    ):
         tell(f"target: {describe(read.target, client)}{read.aside}")
         read.tell_warnings()
         if how.check_models:
@@ -171,6 +176,7 @@ def act(
                 judged = replace(judged, facts={**judged.facts, "approvals": given})
             judged = replace(judged, plan=plan)
             began = now()
+            acting.set()
             applied, calls = _carry_out(judged, read, client, snapshot, options, stop, pacer, how, run)
         host = getattr(client, "host", "") or ""
     how.reports.outcome(applied)
@@ -301,6 +307,28 @@ def exit_code(applied: Applied) -> int:
     if StepStatus.NOT_WAITED in ended and not left and not applied.unverified:
         return 0
     return 1
+
+
+@contextmanager
+def _ending(stop: threading.Event, acting: threading.Event) -> Iterator[None]:
+    """While a run reads, plans and asks, SIGINT and SIGTERM end it, and its lock is given back.
+
+    The second one does not wait for the reads that are on their way. ``acting``: calls may have been made.
+    """
+
+    def asked(number: int, frame: Any) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        tell("stopping" if acting.is_set() else "stopping: nothing was sent")
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

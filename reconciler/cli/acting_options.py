@@ -21,7 +21,16 @@ __all__ = [
 ]
 
 AutoApprove = Annotated[bool, typer.Option("--auto-approve", "-y", help="Act without asking.")]
-Parallelism = Annotated[int, typer.Option(min=1, max=64, help="Endpoints worked on at a time.")]
+Parallelism = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Resources worked on at a time. Left out: 8, and 1 on a plugin's target, whose client may not "
+        "be made for threads.",
+        show_default=False,
+    ),
+]
 WaitTimeout = Annotated[
     str,
     typer.Option(

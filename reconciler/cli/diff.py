@@ -129,9 +129,11 @@ def _live(read: inputs.Input, wanted: Collection[Address]) -> list[Side]:
         if found is not None:
             of = kind_of(resource.address)
             shape: Any = _written(of.fields, masked(of.fields, of.normalise(found)))
+            shape = shape[of.spec_at] if of.spec_at else shape
             # Each environment has a stack of its own: whose they are is no difference.
-            if isinstance(tags := shape.pop("tags", None), dict) and (theirs := without_marks(tags)):
-                shape["tags"] = theirs
+            holder = shape["config"] if of.name == "Deployment" else shape
+            if isinstance(tags := holder.pop("tags", None), dict) and (theirs := without_marks(tags)):
+                holder["tags"] = theirs
             sides.append(Side(resource.address, {"spec": shape}, resource.source))
     return sides
 

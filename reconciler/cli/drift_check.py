@@ -277,7 +277,14 @@ class Check:
             return seen.plan, seen.reading, seen.unseen, seen.snapshot.resources, seen.held, listed
         from reconciler.engine.planning import read_and_plan
 
-        snapshot, plan = read_and_plan(self._client, desired, options, target=read.target, taken_at=self._now)
+        snapshot, plan = read_and_plan(
+            self._client,
+            desired,
+            options,
+            target=read.target,
+            taken_at=self._now,
+            prune=prune_of(read, options),
+        )
         why = self._why_full(read.target, read.config_path) if self._asked.fast else ""
         if why:
             tell(f"--refresh fast: {why}")

@@ -110,12 +110,15 @@ def _everything(client: Any, target: str) -> list[tuple[Address, dict[str, Any]]
     if kind == "Deployment":
         from reconciler.engine.readers import list_names
 
-        named = {name: _raw(item) for name, item in list_names(client, kind, ()).items()}
+        lists = {kind: list_names(client, kind, ())}
+        if endpoints := client.endpoints():
+            lists["Endpoint"] = {str(item.get("name")): item for item in endpoints}
     else:
         items = client.list_endpoints()
         items = items.get("data") or () if isinstance(items, dict) else items
-        named = {str(item.get("name") or item.get("id")): item for item in map(_raw, items)}
-    return sorted((Address(kind, name), _safe(item, kind)) for name, item in named.items())
+        lists = {kind: {str(item.get("name") or item.get("id")): item for item in map(_raw, items)}}
+    found = [(Address(k, name), _safe(_raw(item), k)) for k in lists for name, item in lists[k].items()]
+    return sorted(found, key=lambda pair: pair[0])
 
 
 def _safe(raw: dict[str, Any], kind_name: str) -> dict[str, Any]:
@@ -132,7 +135,8 @@ def _safe(raw: dict[str, Any], kind_name: str) -> dict[str, Any]:
 
 def _show_all(found: list[tuple[Address, dict[str, Any]]], output: opt.Format) -> None:
     if output is opt.Format.JSON:
-        answer_json([raw for _, raw in found])
+        is_mixed = len({address.kind for address, _ in found}) > 1
+        answer_json([{"address": str(address), **raw} if is_mixed else raw for address, raw in found])
         return
     rows = [("NAME", "STATE", "TASK", "CREATOR")]
     for address, raw in found:

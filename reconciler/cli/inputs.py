@@ -13,6 +13,7 @@ from reconciler.cli.pruning import check_prune, part_of
 from reconciler.cli.scope import Scope
 from reconciler.errors import ReconcilerError, UsageError, UserError
 from reconciler.targets import HOW_TO_TRY, connect, family, for_target
+from reconciler.values import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ class Input:
     """What a command works on.
 
     ``base``: what was declared at a git revision, None when nobody asked; ``gone``: of that, what is declared
-    no more.
+    no more; ``is_part``: it was selected of more that is declared.
     """
 
     loaded: Loaded
@@ -63,6 +64,7 @@ class Input:
     paths: tuple[str, ...] = ()
     base: Base | None = None
     gone: tuple[Resource, ...] = ()
+    is_part: bool = False
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -75,17 +77,20 @@ class Input:
 
         if self.base is None:
             return make_plan(self.loaded.resources, snapshot, options)
+        from reconciler.cli.authors import Authors
         from reconciler.engine.three_way import plan_since
 
+        base = self.base
+        authors = Authors(base.repository, base.commit, self.loaded.resources, variables_of(self))
         return plan_since(
             self.loaded.resources,
-            self.base.resources,
+            base.resources,
             self.gone,
             snapshot,
             options,
-            since=self.base.name,
-            set_by=self.base.set_by,
-            removed_by=self.base.removed_by,
+            since=base.name,
+            set_by=authors.of,
+            removed_by=lambda resource: authors.removed_from(resource.source.file),
         )
 
     @property
@@ -199,7 +204,7 @@ def chosen(resources: Sequence[Resource], scope: Scope, project: Project | None)
     if scope.changed_since:
         from reconciler.cli.since import touched
 
-        kept = touched(found, project, scope.changed_since)
+        kept = touched(found, project, scope, scope.changed_since)
         found = tuple(resource for at, resource in enumerate(found) if at in kept)
         if not found:
             tell(f"note: nothing was touched since {scope.changed_since}")
@@ -281,11 +286,13 @@ def _since(
     if not read.scope.is_whole:
         everything = chosen(everything, read.scope, read.project)
     away = {resource.address for resource in gone}
+    kept = tuple(resource for resource in everything if resource.address not in away)
     return replace(
         read,
-        loaded=replace(read.loaded, resources=tuple(r for r in everything if r.address not in away)),
+        loaded=replace(read.loaded, resources=kept),
         base=base,
         gone=tuple(r for r in everything if r.address in away),
+        is_part=len(kept) < len(declared),
     )
 
 
@@ -393,6 +400,14 @@ def find_target(option: str | None, project: Project | None, environment: Enviro
             why="there is no --target, no target: in reconciler.yaml and no MLFLOW_DEPLOYMENTS_TARGET",
             fix=f"--target databricks with DATABRICKS_HOST and DATABRICKS_TOKEN set; or {HOW_TO_TRY}",
         )
+    return _kept_secret(target)
+
+
+def _kept_secret(target: str) -> str:
+    """The target; a login that stands in it is shown from here on nowhere (most targets refuse one)."""
+    login, found, _ = target.partition("://")[2].partition("/")[0].rpartition("@")
+    if found:
+        know([Secret(login.partition(":")[2] or login)])
     return target
 
 
@@ -435,5 +450,5 @@ def where(
     """The target of a command that reads no manifests."""
     project = _project(project_file)
     if target_option and not environments:
-        return target_option
+        return _kept_secret(target_option)
     return find_target(target_option, project, _environment(project, Scope.of(environments)))

@@ -75,10 +75,12 @@ def plugin(report: Report, target: str) -> None:
     """A plugin logs in by itself; what can be told is whether it can be loaded, and whose it is."""
     from reconciler.client.base import target_of
     from reconciler.client.plugins import plugin_client, plugin_origin
+    from reconciler.plugin_target import printing_to_stderr
 
     name = target_of(target)
     report |= {"way": "plugin", "plugin": plugin_origin(name)}
-    plugin_client(name)
+    with printing_to_stderr():
+        plugin_client(name)
 
 
 LOGINS: Mapping[str, Callable[[Report, str], None]] = {

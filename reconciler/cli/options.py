@@ -17,6 +17,7 @@ from reconciler.cli.scope import (
     Scope,
     Select,
     each_environment,
+    said,
 )
 from reconciler.errors import UsageError
 from reconciler.values import Address
@@ -85,6 +86,7 @@ Target = Annotated[
         "(reconciler targets). Left out: the environment's, else reconciler.yaml's, else "
         "$MLFLOW_DEPLOYMENTS_TARGET.",
         show_default=False,
+        callback=said("--target", "the target is that of reconciler.yaml, then"),
     ),
 ]
 ConfigPath = Annotated[
@@ -137,6 +139,7 @@ Since = Annotated[
         help="Compare with the manifests at a git revision too: say of each change whether we made it "
         "(intended) or somebody in the workspace (drift), and delete what is declared no more.",
         show_default=False,
+        callback=said("--since", "what is live is compared with the manifests alone, then"),
     ),
 ]
 AllowCommands = Annotated[

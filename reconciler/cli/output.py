@@ -56,7 +56,8 @@ def known() -> Redactor:
     return _redactor
 
 
-# What logins are read from (client/auth.py, client/openai.py, databricks-sdk): masked before it is ever sent.
+# What logins are read from (client/auth.py, client/openai.py, client/gateway.py, databricks-sdk): masked
+# before it is ever sent.
 _CREDENTIALS = (
     "DATABRICKS_TOKEN",
     "DATABRICKS_CLIENT_SECRET",
@@ -64,6 +65,8 @@ _CREDENTIALS = (
     "ARM_CLIENT_SECRET",
     "GOOGLE_CREDENTIALS",
     "OPENAI_API_KEY",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
 )
 
 

@@ -41,7 +41,7 @@ def adopt(
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
-    parallelism: act_opt.Parallelism = 8,
+    parallelism: act_opt.Parallelism = None,
     approve: Approve = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -56,7 +56,10 @@ def adopt(
     """
     reports = Reports.of(output, report, "apply", verbose=verbose)
     scope = opt.Scope.of(environment, addresses)
-    read = inputs.load_for(target, None, project, stack, scope=scope, allow_unset=True)
+    try:
+        read = inputs.load_for(target, None, project, stack, scope=scope, allow_unset=True)
+    except UsageError as error:
+        raise _as_arguments(error) from None
     _check(read, "adopt")
     marks = {STACK_TAG: read.stack}
     read = _about(read, [replace(one, spec={}, marks=marks) for one in read.loaded.resources])
@@ -89,7 +92,7 @@ def release(
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
-    parallelism: act_opt.Parallelism = 8,
+    parallelism: act_opt.Parallelism = None,
     approve: Approve = None,
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -128,6 +131,18 @@ def release(
         return _planned(read, snapshot, "it belongs to no stack")
 
     return act(read, planned, how)
+
+
+def _as_arguments(error: UsageError) -> UsageError:
+    """What is wrong with terms that were no option; and how something comes to a manifest, which it
+    needs: the next prune would delete what is owned and declared nowhere."""
+    what = error.what.removeprefix("--select").lstrip(": ")
+    term = what.removesuffix(": fits no manifest")
+    if term == what:
+        return UsageError(what, where=error.where, why=error.why, fix=error.fix)
+    wanted = f"reconciler export --select {term} --out manifests writes its manifest"
+    fix = f"{error.fix} else: {wanted}" if error.fix else wanted
+    return UsageError(f"{term} is declared nowhere", where=error.where, why=error.why, fix=fix)
 
 
 def _check(read: inputs.Input, command: str) -> None:

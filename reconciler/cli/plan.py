@@ -12,7 +12,6 @@ import typer
 
 from reconciler.cli import inputs
 from reconciler.cli import options as opt
-from reconciler.cli.acting import How, limits_of
 from reconciler.cli.budget import WriteLimit, pacer_for, recalled, with_note
 from reconciler.cli.judging import Approve, judge_of
 from reconciler.cli.output import answer, answer_report, everything_known, tell
@@ -87,14 +86,16 @@ def plan(
     --out keeps the plan in a file: readable, without a secret, with a digest, and signed when
     RECONCILER_PLAN_KEY is set.
     """
-    from reconciler.engine.safety import failures, over_limits, refusals
-    from reconciler.engine.verdicts import frozen, unapproved
-
     reports = Reports.of(output, report, "plan", verbose=verbose)
     if snapshot is not None and (out is not None or rebase is not None):
         raise UsageError("--snapshot goes with neither --out nor --rebase", why="they need the live side")
     scope = opt.Scope.of(environment, select, exclude, changed_since)
     ahead = inputs.read_ahead(target, project, scope) if snapshot is None and rebase is None else None
+    # Imported while the server works on what was just asked.
+    from reconciler.cli.acting import How, limits_of
+    from reconciler.engine.safety import failures, over_limits, refusals
+    from reconciler.engine.verdicts import frozen, unapproved
+
     held: Held | None = None
     if rebase is not None and since is not None:
         raise UsageError("--rebase takes no --since", why="it plans what the file planned")
@@ -238,25 +239,31 @@ def _live(
 
 
 def _check_replayed(read: inputs.Input, options: PlanOptions, seen: Snapshot, file: str) -> None:
-    """Raises UsageError when the snapshot does not hold what a prune would delete."""
-    from reconciler.engine.ownership import undeclared
+    """Raises UsageError when something was there that the snapshot holds the name of alone: it was saved for
+    other manifests, or without what deletes it. The plan would take it for missing."""
+    from reconciler.engine.ownership import moved_from, undeclared
 
-    if not options.prune:
-        return
-    for address in undeclared(read.loaded.resources, seen, options.stack):
-        if address not in seen.resources:
+    wanted = {resource.address: "" for resource in read.resources}
+    wanted |= {old: "" for resource in read.resources if (old := moved_from(resource)) is not None}
+    if options.prune:
+        deleted = undeclared(read.resources, seen, options.stack)
+        wanted |= dict.fromkeys(deleted, ", which --prune would delete")
+    for address, why in wanted.items():
+        if address in seen.names and address not in seen.resources:
             raise UsageError(
-                f"the snapshot does not hold {address}, which --prune would delete",
+                f"the snapshot does not hold {address}{why}",
                 where=file,
-                fix="save it with --prune too",
+                why="it was there, and was not read: the snapshot was saved for less than this plan is about",
+                fix="save it with --prune too" if why else "save it with the same manifests and options",
             )
 
 
 def _replayed(file: str) -> Snapshot:
+    from reconciler.engine.bounded import loads, read_bounded
     from reconciler.engine.snapshot import snapshot_from_json
 
     try:
-        content: Any = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = loads(read_bounded(Path(file), pipes=True))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"the snapshot cannot be read: {error}", where=file, fix="write one with --save-snapshot FILE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from reconciler.cli import options as opt
 from reconciler.cli.output import answer, answer_report, everything_known, tell
 from reconciler.cli.pruning import check_prune, prune_of
 from reconciler.cli.reports import Output, ReportFormat, Reports, ReportTo
-from reconciler.errors import RefusedError, StaleError, UsageError
+from reconciler.errors import RefusedError, StaleError, UsageError, UserError
 from reconciler.redact import control
 from reconciler.values import Address, Plan, Snapshot
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["From", "apply_file", "is_plan_file", "rebase", "save", "show", "write_json"]
 
 KEY_VARIABLE = "RECONCILER_PLAN_KEY"
-_LARGEST = 32 * 1024 * 1024  # bytes; a plan of 1,000 endpoints takes a third of it
 
 Again = Callable[[Snapshot], Plan]
 
@@ -59,18 +59,30 @@ def is_plan_file(paths: Sequence[str] | None) -> bool:
 
 
 def write_json(path: Path, content: Any, what: str) -> None:
-    """Write a file whole or not at all. Raises UsageError that calls it ``what``."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file whole or not at all. Raises UsageError that calls it ``what``.
+
+    What is no file (a pipe, ``/dev/stdout``) is written as it stands: renaming another over it would end it.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+    beside: Path | None = None
     try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
+            return
+        real = path.resolve()  # a link stays one, and leads to the new content
+        beside = real.with_name(f".{real.name}.{os.getpid()}")
         with beside.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text + "\n")
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(path)
+        beside.replace(real)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UsageError(f"the {what} cannot be written: {error}", where=str(path)) from error
+        if beside is not None:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise UsageError(f"the {what} cannot be written: {why}", where=str(path)) from error
 
 
 def save(
@@ -123,16 +135,15 @@ def save(
 
 def opened(path: str) -> Opened:
     """Read a plan file. Raises UsageError when it is none."""
+    from reconciler.engine.bounded import loads, read_bounded
     from reconciler.engine.plan_file import read_plan_file
     from reconciler.engine.signing import seal_problem
 
     try:
         if not Path(path).is_file():
             raise UsageError("there is no such plan file", where=path)
-        if Path(path).stat().st_size > _LARGEST:
-            raise UsageError("the plan file is too large", where=path, why=f"more than {_LARGEST >> 20} MB")
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = loads(read_bounded(Path(path)))
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"the plan file cannot be read: {error}", where=path, fix="write one with: reconciler plan --out"
         ) from error
@@ -160,23 +171,31 @@ def _input(opened: Opened, given: From) -> inputs.Input:
     file = opened.file
     scope = opt.Scope(file.environment or None, file.select, file.exclude, file.changed_since)
     if not given.scope.is_whole or given.scope.environment not in (None, scope.environment):
-        made = f"for environment {file.environment}" if file.environment else "without environments"
+        made = f"for environment {file.environment}" if file.environment else "without an environment"
+        of = "of a selection of its own" if not replace(scope, environment=None).is_whole else "of everything"
         raise UsageError(
-            f"the plan file was made {made}, of a selection of its own",
+            f"the plan file was made {made}, {of}",
             where=opened.path,
             fix="leave -e, --select, --exclude and --changed-since out: the file says them",
         )
-    return inputs.load_for(
-        given.target or file.target,
-        list(file.paths),
-        given.project or file.project,
-        given.stack or file.stack,
-        scope=scope,
-        allow_commands=given.allow_commands,
-        makes_key=True,
-        config_path=given.config_path,
-        since=file.since,
-    )
+    try:
+        return inputs.load_for(
+            given.target or file.target,
+            list(file.paths),
+            given.project or file.project,
+            given.stack or file.stack,
+            scope=scope,
+            allow_commands=given.allow_commands,
+            makes_key=True,
+            config_path=given.config_path,
+            since=file.since,
+        )
+    except UserError:
+        if Path(opened.path).resolve().parent != Path.cwd():
+            tell(
+                "a plan file is applied from the folder where it was made: its manifests are looked for here"
+            )
+        raise
 
 
 def moved_since(
@@ -265,7 +284,10 @@ def _without(plan: Plan, moved: Sequence[Moved], file: PlanFile) -> Judged:
         ]
         out |= more
     kept = tuple(step for step in plan.steps if step.address not in out)
-    return Judged(replace(plan, steps=kept), tuple(refused), {"plan_file": file.digest})
+    notes = plan.notes
+    if left := [str(outcome.step.address) for outcome in refused]:
+        notes = (*notes, f"left out, for they are not what was reviewed: {', '.join(left)}")
+    return Judged(replace(plan, steps=kept, notes=notes), tuple(refused), {"plan_file": file.digest})
 
 
 def rebase(

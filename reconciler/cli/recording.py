@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import inputs
 from reconciler.cli.output import everything_known, tell
+from reconciler.errors import UsageError
 from reconciler.values import Action
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.engine.journal import Journal, RecordedCall
     from reconciler.values import Plan, Snapshot
 
-__all__ = ["home", "recording", "runs_folder", "write_receipt"]
+__all__ = ["check_receipt", "home", "recording", "runs_folder", "write_receipt"]
 
 
 def home(read: inputs.Input) -> Path:
@@ -87,6 +88,19 @@ def recording(
     }
     with Journal(folder / f"{run}.jsonl", header, redactor) as journal:
         yield journal
+
+
+def check_receipt(path: Path) -> None:
+    """Raises UsageError when no receipt can be written there: said before anything is done, not after."""
+    why = ""
+    if path.is_dir():
+        why = "that is a folder"
+    elif not path.parent.is_dir():
+        why = "there is no such folder"
+    elif not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
+        why = "the folder may not be written to"
+    if why:
+        raise UsageError(f"the receipt cannot be written: {why}", where=str(path))
 
 
 def write_receipt(

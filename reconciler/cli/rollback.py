@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def rollback(
     max_changes: act_opt.MaxChanges = None,
     allow_replace: act_opt.AllowReplace = False,
     approve: Approve = None,
-    parallelism: act_opt.Parallelism = 8,
+    parallelism: act_opt.Parallelism = None,
     wait_timeout: act_opt.WaitTimeout = "45m",
     receipt: act_opt.Receipt = None,
     write_limit: WriteLimit = None,
@@ -114,8 +115,12 @@ def _recorded(folder: Path, name: str | None) -> tuple[RecordedRun, str]:
         path = folder / f"{one}.jsonl"
         try:
             recorded = read_run(path)
-        except UsageError:
+        except UsageError as error:
             if name is not None:
+                raise
+            if _was_begun(path):
+                # It is the last run, and may be the one that is meant: another is not undone in its place.
+                error.fix = "reconciler history lists the runs: name the one to undo"
                 raise
             continue
         if recorded.acted:
@@ -125,6 +130,18 @@ def _recorded(folder: Path, name: str | None) -> tuple[RecordedRun, str]:
     raise UsageError(
         "there is no run to undo", where=str(folder), why="no run that did something is on record there"
     )
+
+
+def _was_begun(path: Path) -> bool:
+    """A run's record has more than the beginning of its first line: calls may have been made."""
+    from reconciler.engine.bounded import read_bounded
+
+    if not re.match(r"\d{8}T\d{6}", path.name):  # nothing of ours
+        return False
+    try:
+        return b"\n" in read_bounded(path)
+    except (OSError, ValueError):
+        return True
 
 
 def _read(recorded: RecordedRun, where: str, project: str | None) -> tuple[inputs.Input, Undo]:

@@ -23,7 +23,25 @@ __all__ = [
     "Scope",
     "Select",
     "each_environment",
+    "said",
 ]
+
+
+def said(option: str, meaning: str) -> Callable[[str | None], str | None]:
+    """A callback for an option that must not be empty: a variable that is not set (``--since "$BASE"``) is no
+    option left out. ``meaning``: what that would mean. Raises UsageError."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise UsageError(
+                f"{option} is given, and empty",
+                why="a variable that is not set?",
+                fix=f"name one, or leave {option} out: {meaning}",
+            )
+        return value
+
+    return check
+
 
 Environments = Annotated[
     list[str] | None,
@@ -70,6 +88,7 @@ ChangedSince = Annotated[
         help="Only what was touched since a git revision: its manifest, an overlay of it, a file that it "
         "names; all of it when the project file was.",
         show_default=False,
+        callback=said("--changed-since", "everything is meant, then"),
     ),
 ]
 
@@ -122,7 +141,7 @@ def each_environment(*, stops: bool = False) -> Callable[[Callable[..., int]], C
         def run(**given: Any) -> int:
             named = list(dict.fromkeys(given.get("environment") or ()))
             if len(named) < 2 and not given.get("all_environments"):
-                return command(**given)
+                return command(**given | ({"environment": named} if named else {}))
             return _each(command, _meant(named, given), given, stops)
 
         return run

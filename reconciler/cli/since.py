@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ManifestError, UsageError
 from reconciler.git import Repository
-from reconciler.manifest.files import PROJECT_FILE, file_name
-from reconciler.values import Resource, Source
+from reconciler.manifest.files import file_name
+from reconciler.values import Resource
 
 if TYPE_CHECKING:
     from reconciler.cli.scope import Scope
@@ -37,33 +37,54 @@ class Base:
         short = self.commit[:9]
         return short if self.revision.startswith(short) else f"{self.revision} ({short})"
 
-    def set_by(self, source: Source) -> str:
-        """The commit that last set a line of today's manifests; "" when git does not know the file."""
-        commit = self.repository.last_set(replace(source, file=os.path.abspath(source.file)))  # noqa: PTH100
-        return str(commit) if commit is not None else ""
 
-    def removed_by(self, resource: Resource) -> str:
-        """The commit that took the declaration of a resource away."""
-        commit = self.repository.last_touched(Path(resource.source.file), self.commit)
-        return str(commit) if commit is not None else "not committed yet"
-
-
-def touched(resources: Sequence[Resource], project: Project | None, revision: str) -> frozenset[int]:
+def touched(
+    resources: Sequence[Resource], project: Project | None, scope: Scope, revision: str
+) -> frozenset[int]:
     """The places, in ``resources``, of those whose files differ from a revision: the manifest's, those of
-    overlays that set a value of it, and those whose content it holds. All of them when the project file does:
+    overlays of it, then or now, and those whose content it holds. All of them when the project file does:
     its variables may stand anywhere.
 
     Raises UsageError when git cannot tell.
     """
     repository = _repository(project)
     changed = {str(path) for path in repository.changed_since(revision)}
+    patched = _patched(changed, project, scope, repository, revision)
 
     def is_touched(file: str) -> bool:
         return os.path.realpath(file) in changed
 
     if project is not None and is_touched(project.source.file):
         return frozenset(range(len(resources)))
-    return frozenset(at for at, resource in enumerate(resources) if any(map(is_touched, _files(resource))))
+    return frozenset(
+        at
+        for at, resource in enumerate(resources)
+        if str(resource.address) in patched or "" in patched or any(map(is_touched, _files(resource)))
+    )
+
+
+def _patched(
+    changed: Iterable[str], project: Project | None, scope: Scope, repository: Repository, revision: str
+) -> set[str]:
+    """The addresses of the overlays in changed files, then or now; "" for one that is not known. One that
+    only takes something out sets no value, and one that is gone none any more."""
+    from reconciler.manifest import text
+    from reconciler.manifest.environments import choose
+
+    environment = choose(project, scope.environment)
+    places = [os.path.realpath(path) for path in (environment.overlays if environment else ())]
+    found: set[str] = set()
+    for file in changed:
+        if not any(file == place or file.startswith(place + os.sep) for place in places):
+            continue
+        then = repository.content(Path(file), revision)
+        now = Path(file).read_bytes() if Path(file).is_file() else b""
+        for content in (then, now):
+            for document in text.parse(content.decode(errors="replace"), file).documents:
+                address = document.value.get("address") if isinstance(document.value, dict) else None
+                if isinstance(address, str):
+                    found.add("" if "${" in address else address)
+    return found
 
 
 def _files(resource: Resource) -> set[str]:
@@ -133,7 +154,7 @@ def _declared(
         return folder / repository.inside(Path(path))
 
     then: Project | None = None
-    if project is not None and (file := there(project.root / PROJECT_FILE)).is_file():
+    if project is not None and (file := there(project.root / Path(project.source.file).name)).is_file():
         then = load_project(file, environ=os.environ)
     environment = None
     if scope.environment or (then is not None and then.environments):
@@ -143,7 +164,11 @@ def _declared(
     if paths:
         named = [str(there(path)) for path in paths]
     else:
-        named = list(then.manifests if then is not None else ()) or [str(there("manifests"))]
+        # A project file may have come later than its manifests: these stood where it looks for them today.
+        listed = (
+            then.manifests if then is not None else [there(p) for p in (project.manifests if project else ())]
+        )
+        named = list(map(str, listed)) or [str(there("manifests"))]
     named = [path for path in named if os.path.lexists(path) and not _is_bare(path)]
     layers = None
     if then is not None and (then.environments or then.variables):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
@@ -24,12 +22,13 @@ Check = Annotated[
 def targets(check: Check = True, output: opt.Output = opt.Format.TEXT) -> int:
     """List the targets that can be used here: built in and installed plugins, with what is wrong with one."""
     from reconciler.client.plugins import TargetInfo, available_targets
+    from reconciler.plugin_target import printing_to_stderr
 
     ours = [
         TargetInfo(name, "built-in", True, "", "reconciler")
         for name in ("local", "mlflow-gateway+http", "mlflow-gateway+https")
     ]
-    with contextlib.redirect_stdout(sys.stderr):  # a plugin may print while it is loaded
+    with printing_to_stderr():  # a plugin may print while it is loaded
         found = sorted([*ours, *available_targets(check=check)])
     if output is opt.Format.JSON:
         answer_json(

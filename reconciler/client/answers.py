@@ -9,9 +9,11 @@ the kept request.
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -29,6 +31,7 @@ from reconciler.client.untrusted import Unreadable, read_json
 __all__ = [
     "MAX_ANSWER",
     "NOT_JSON",
+    "PATIENCE",
     "Asked",
     "Failed",
     "chunks",
@@ -48,6 +51,7 @@ MAX_ANSWER = (
     64 * 1024 * 1024
 )  # bytes, decoded, of an answer to a query; those of the API: untrusted.MAX_BYTES
 NOT_JSON = "not JSON"  # how the message of an error begins whose body was not the API's
+PATIENCE = 5  # times the timeout of one byte: how long a whole answer may take that comes in drops
 _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at
 _MAX_MESSAGE = 2000  # characters
 _TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>")
@@ -119,6 +123,10 @@ class _TooLong(OSError):
         super().__init__(f"it is longer than {limit // 1024 // 1024} MB")
 
 
+class _TooSlow(OSError):
+    """Bytes still come, and no end is in sight."""
+
+
 class _JSONError(rx.JSONDecodeError):
     # Its parent asks for the document and a position; the document may hold secrets and stays out.
     def __init__(self, what: str) -> None:
@@ -132,9 +140,18 @@ def joined(ours: type[_E], theirs: type[Exception]) -> type[_E]:
     """``ours``, caught by ``except theirs`` as well."""
     found = _classes.get((ours, theirs))
     if found is None:
-        names = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+        names: dict[str, Any] = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+        # Pickled by what it is made of: by its name it would be found as ``ours`` alone.
+        names["__reduce__"] = lambda self: (_joined_as_it_was, (ours, theirs, self.args), self.__dict__)
         found = _classes.setdefault((ours, theirs), type(ours.__name__, (ours, theirs), names))
     return found
+
+
+def _joined_as_it_was(ours: type[_E], theirs: type[Exception], args: tuple[Any, ...]) -> _E:
+    kind = joined(ours, theirs)
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 def clean(text: str, limit: int = _MAX_MESSAGE) -> str:
@@ -146,39 +163,42 @@ def clean(text: str, limit: int = _MAX_MESSAGE) -> str:
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-def read(response: requests.Response, limit: int = MAX_ANSWER) -> bytes:
+def read(
+    response: requests.Response,
+    limit: int = MAX_ANSWER,
+    patience: float = math.inf,
+    now: Callable[[], float] = time.monotonic,
+) -> bytes:
     """The whole body of a good answer, the first part of a bad one.
 
-    Raises what requests and urllib3 raise; OSError when it is longer than ``limit`` bytes.
+    ``patience``: seconds for all of it, however its bytes come; a bad one is what was there by then. Raises
+    what requests and urllib3 raise; OSError when it is longer than ``limit`` bytes, or takes longer.
     """
     if getattr(response, "_content", False) is not False:  # an adapter that filled it in itself
         return response.content
-    raw, headers = response.raw, response.headers
+    until = now() + patience
     if response.status_code >= 300:
-        return _read_some(response)
-    length = headers.get("Content-Length", "")
-    if length.isdecimal():
-        if int(length) > limit:
-            response.close()
-            raise _TooLong(limit)
-        if isinstance(raw, HTTPResponse) and "Content-Encoding" not in headers:
-            return raw.read()  # the usual case, in one piece
+        return _read_some(response, until, now)
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > limit:
+        response.close()
+        raise _TooLong(limit)
     parts, size = [], 0
-    for chunk in response.iter_content(65536):
+    for chunk in chunks(response):
         parts.append(chunk)
         size += len(chunk)
-        if size > limit:
+        if size > limit or now() > until:
             response.close()
-            raise _TooLong(limit)
+            raise _TooLong(limit) if size > limit else _TooSlow
     return b"".join(parts)
 
 
-def _read_some(response: requests.Response) -> bytes:
+def _read_some(response: requests.Response, until: float, now: Callable[[], float]) -> bytes:
     body = b""
     try:
-        for chunk in response.iter_content(16384):
+        for chunk in chunks(response):
             body += chunk
-            if len(body) >= _MAX_ERROR:
+            if len(body) >= _MAX_ERROR or now() > until:
                 response.close()
                 break
     except (requests.RequestException, ux.HTTPError, OSError):
@@ -297,6 +317,9 @@ def no_answer(asked: Asked, cause: Exception, begun: bool) -> Failed:
         return failed("timeout", errors.AnswerLost, rx.ReadTimeout, late, fix)
     if has(_TooLong):
         return failed("final", bad, rx.ConnectionError, "the answer is too long", fix)
+    if has(_TooSlow):
+        endless = f"the answer was not all there after {PATIENCE * asked.timeout:g} s"
+        return failed("final", bad, rx.ReadTimeout, endless, fix)
     if begun:
         return failed("lost", bad, rx.ChunkedEncodingError, "the answer broke off", fix)
     broke = "the connection broke before the answer was there"

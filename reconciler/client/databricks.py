@@ -88,6 +88,7 @@ class DatabricksDeploymentClient(OverHttp, EndpointsOnly):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (host, credentials, adapter, pacer, stop)
         login = resolve(_profile_of(target_uri), host=host, credentials=credentials)
         self._host = login.host
         self.http = HttpSession(

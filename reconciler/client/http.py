@@ -193,7 +193,7 @@ class HttpSession:
             safe=safe,
             stream=stream,
             text=text,
-            is_query=repeats is QUERIES,
+            is_query=repeats is QUERIES and form is None,  # a form asks for a token
             repeats=repeats,
             secrets=secrets,
         )
@@ -294,8 +294,8 @@ class HttpSession:
             "lost": rule.lost,
             "timeout": rule.timeouts,
             "status": failed.status in rule.statuses or (rule.busy and failed.is_busy),
-            # A proxy's hiccup passes, a login page does not: the user should soon hear of it.
-            "unreadable": asked.safe and repeat < 2,
+            # A proxy's hiccup passes, a login page does not, and what a model answered was paid for.
+            "unreadable": asked.safe and not asked.is_query and repeat < 2,
         }.get(failed.kind, False)
         if not allowed or repeat >= rule.limit:
             return None
@@ -328,7 +328,8 @@ class HttpSession:
             status = response.status_code
             if status < 300 and asked.stream:
                 return response
-            content = answers.read(response, MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES)
+            limit = MAX_ANSWER if asked.is_query or asked.text else MAX_BYTES
+            content = answers.read(response, limit, answers.PATIENCE * asked.timeout, self._now)
         except _TRANSPORT as cause:
             answers.scrub(prepared)
             raise answers.no_answer(asked, cause, begun=status > 0) from cause

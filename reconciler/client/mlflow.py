@@ -105,6 +105,7 @@ class MlflowDeploymentClient(OverHttp, EndpointsOnly):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (credentials, adapter, stop)
         self.http = HttpSession(
             target_uri,
             credentials=credentials if credentials is not None else tracking_credentials(),

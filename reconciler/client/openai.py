@@ -82,6 +82,7 @@ class OpenAIDeploymentClient(EndpointsOnly):
         stop: threading.Event | None = None,
     ) -> None:
         super().__init__(target_uri)
+        self._given = (adapter, stop)
         self._adapter = adapter
         self._pool_size = pool_size
         self._stop = stop

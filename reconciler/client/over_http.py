@@ -39,7 +39,18 @@ class OverHttp:
 
 
 class EndpointsOnly(BaseDeploymentClient):
-    """The target has endpoints and no deployments: all methods about those raise NotImplementedError."""
+    """The target has endpoints and no deployments: all methods about those raise NotImplementedError.
+
+    Pickled and copied as its target, as mlflow's clients are: in another process it finds its login there.
+    ``_given``: what it was made with beside the target; with any of it, it cannot be (TypeError).
+    """
+
+    _given: tuple[Any, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if any(each is not None for each in self._given):
+            raise TypeError("a client with a login of its own is not pickled: make it over there")
+        return type(self), (self.target_uri,)
 
     def create_deployment(
         self,

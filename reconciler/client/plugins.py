@@ -24,6 +24,7 @@ __all__ = [
     "GROUP",
     "TargetInfo",
     "available_targets",
+    "base_classes",
     "plugin_client",
     "plugin_origin",
     "run_local",
@@ -185,7 +186,7 @@ def _unknown(target: str) -> UsageError:
 
 def _checked_module(target: str) -> tuple[Any, type[Any]]:
     module = _plugin_module(target)
-    return module, _judged(module, target)
+    return module, _judged(module, target, is_made=False)
 
 
 def _loaded(entry: EntryPoint) -> Any:
@@ -208,21 +209,29 @@ def _loaded(entry: EntryPoint) -> Any:
         ) from error
 
 
-def _bases() -> tuple[type[Any], ...]:
+def base_classes() -> tuple[type[Any], ...]:
+    """What a plugin's class may be a subclass of: ours, and mlflow's once it is imported."""
     # Published plugins subclass mlflow's class; whoever does so has imported it by now.
     theirs = sys.modules.get("mlflow.deployments.base")
     return (BaseDeploymentClient,) if theirs is None else (BaseDeploymentClient, theirs.BaseDeploymentClient)
 
 
-def _judged(module: Any, target: str) -> type[Any]:
-    """The one client class of a plugin's module. Raises UsageError naming everything that is wrong."""
-    bases = _bases()
+def _judged(module: Any, target: str, is_made: bool = True) -> type[Any]:
+    """The one client class of a plugin's module. Raises UsageError naming everything that is wrong.
+
+    ``is_made``: a client is to be made of it, which takes all abstract methods of its base.
+    """
+    bases = base_classes()
     classes = {
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, bases) and value not in bases
     }
     missing = [name for name in _FUNCTIONS if not callable(getattr(module, name, None))]
+    if is_made and len(classes) == 1:
+        [found] = classes
+        undefined = sorted(getattr(found, "__abstractmethods__", ()))
+        missing += [f"{found.__name__}.{name}" for name in undefined]
     wrong = []
     if len(classes) != 1:
         names = ", ".join(sorted(value.__name__ for value in classes)) or "none"
@@ -240,7 +249,8 @@ def _judged(module: Any, target: str) -> type[Any]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return " and ".join(f"{name}()" for name in names)
+    *most, last = (f"{name}()" for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _built_in(name: str, check: bool) -> TargetInfo:

@@ -44,13 +44,15 @@ def _constant(name: str) -> Any:
     raise Unreadable(f"{name} is not JSON")
 
 
-# An answer to a query is the model's affair: many numbers, and any keys.
-_QUERIES: Final = json.JSONDecoder(parse_constant=_constant)
+# An answer to a query is the model's affair: many numbers, any keys, and NaN, which mlflow's model servers
+# write where a prediction is none (mlflow 3.17, scoring_server: json.dump of what the model gave).
+_QUERIES: Final = json.JSONDecoder()
 _API: Final = json.JSONDecoder(parse_constant=_constant, parse_float=_number, object_pairs_hook=_object)
 
 
 def read_json(content: bytes, *, is_query: bool = False) -> Any:
-    """The value of a JSON text in UTF-8. ``is_query``: an endpoint's own answer, of any number of values.
+    """The value of a JSON text in UTF-8. ``is_query``: an answer to a query, of any number of values, with
+    any keys and any numbers, NaN and Infinity too.
 
     Refused are keys that stand twice in an object, NaN and numbers beyond all bounds, more than MAX_DEPTH
     levels, and more than MAX_VALUES values. Halves of surrogate pairs, which no encoding takes, become

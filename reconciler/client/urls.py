@@ -33,7 +33,10 @@ def checked(base_url: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise errors.UsageError(f"{clean(base_url, 200)!r} is not an http or https URL")
     if parts.username is not None or parts.query or parts.fragment:
-        raise errors.UsageError(f"the URL of {parts.hostname} may hold no user, query or fragment")
+        raise errors.UsageError(
+            f"the URL of {parts.hostname} may hold no user, query or fragment",
+            fix="leave that out; user and password, or a token, are taken from the environment",
+        )
     try:
         return str(requests.Request("GET", base_url.strip()).prepare().url).rstrip("/")
     except (requests.RequestException, ValueError):

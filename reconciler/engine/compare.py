@@ -362,8 +362,15 @@ class _Walk:
 
     @staticmethod
     def _came_or_went(definition: Field, part: Comparison, mine: Any, theirs: Any, where: FieldPath) -> None:
-        """An item of its own is a difference, unless it is ignored or its share of the whole is nothing."""
+        """An item of its own is a difference, unless it is ignored or its share of the whole is nothing.
+
+        It forces no replacement: what cannot be changed in place was not changed, but is there or gone. That
+        all items turn to another sort is for :meth:`_flips` to say.
+        """
         only = theirs if mine is MISSING else mine
+        part.changes = [
+            replace(c, forces_replace=False, why="") if c.forces_replace else c for c in part.changes
+        ]
         if definition.shares and isinstance(only, Mapping) and only.get(definition.shares) == 0:
             part.changes.clear()
         elif not part.changes and not any(s.path == where for s in part.skipped):

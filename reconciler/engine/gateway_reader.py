@@ -15,7 +15,7 @@ from reconciler.engine.export import budget_name
 from reconciler.engine.ownership import stand_in, undeclared
 from reconciler.errors import NotFound
 from reconciler.kinds import kind, references
-from reconciler.kinds.gateway import stack_of, stamped_by
+from reconciler.kinds.gateway import stack_of
 from reconciler.kinds.gateway_budget import identity
 from reconciler.values import Address, Live, Resource, Snapshot
 
@@ -90,10 +90,10 @@ def _budget_key(raw: _Raw) -> tuple[Any, ...]:
 
 
 def _chosen(found: Sequence[_Raw], resource: Resource, what: str) -> _Raw | None:
-    """The one that this stack made, else the oldest; that there are others is noted."""
+    """The one that is this stack's, else the oldest; that there are others is noted."""
     if not found:
         return None
-    ours = [raw for raw in found if stamped_by(raw.get("created_by"))[0] == resource.stack]
+    ours = [raw for raw in found if stack_of(Live(resource.address, raw)) == resource.stack]
     first = min(ours or found, key=lambda raw: raw.get("created_at") or 0)
     if len(found) == 1:
         return first
@@ -146,8 +146,15 @@ def read_gateway(
 
 
 def read_gateway_one(client: Any, resource: Resource, *, deleting: bool = False) -> Live | None:
-    """One resource as it is now, None when there is none; ``deleting``: with who uses it."""
-    if resource.address.kind != "GatewayEndpoint" or deleting:
+    """One resource as it is now, None when there is none; ``deleting``: with who uses it.
+
+    As long as nothing is deleted one request tells all of a secret, a model or an endpoint.
+    """
+    name = resource.address.kind
+    if name in _USERS and not deleting:
+        raw = GatewayView({name: getattr(client, _LISTS[name])()}).find(resource)
+        return None if raw is None else Live(resource.address, raw)
+    if name != "GatewayEndpoint" or deleting:
         return read_gateway(client, [resource], deleting=deleting).live.get(resource.address)
     for name in filter(None, (resource.address.name, resource.lifecycle.moved_from)):
         try:

@@ -12,7 +12,7 @@ from reconciler.schema import Field
 from reconciler.shape import item_key
 from reconciler.values import Address, FieldPath, ItemKey
 
-__all__ = ["differing", "moved_fields"]
+__all__ = ["differing", "moved_fields", "moved_unseen"]
 
 
 def moved_fields(address: Address, before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
@@ -31,6 +31,17 @@ def moved_fields(address: Address, before: Mapping[str, Any], now: Mapping[str, 
     paths = {str(change.path) for change in found.changes}
     paths |= {name for name in sections if not any(c.section == name for c in found.changes)}
     return tuple(sorted(paths))
+
+
+def moved_unseen(address: Address) -> str:
+    """What moved where no field did: the fingerprint knows more of a resource than its fields."""
+    if address.dialect == "file":
+        return "the file that holds it"
+    if address.kind == "GatewaySecret":
+        return "it was written again, or is another one of the same name"
+    if kind_of(address).owned_by is not None and address.kind.startswith("Gateway"):
+        return "whose it is, or it is another one of the same name"
+    return "it is another one of the same name"
 
 
 def differing(field: Field | None, one: Any, other: Any, path: FieldPath) -> list[str]:

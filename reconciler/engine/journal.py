@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from reconciler.engine.bounded import loads, read_bounded
 from reconciler.errors import APIError, ReconcilerError, UsageError
 from reconciler.redact import Redactor, shown_body
 from reconciler.values import Address, Call, Outcome
@@ -299,9 +300,10 @@ def find_run(folder: Path, text: str) -> str:
 def read_run(path: Path) -> RecordedRun:
     """Read a run, also one that was cut short. Raises UsageError when it is no record of a run."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the run cannot be read: {error.strerror or error}", where=str(path)) from error
+        content = read_bounded(path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"the run cannot be read: {why}", where=str(path)) from error
     header: Mapping[str, Any] = {}
     calls: dict[int, RecordedCall] = {}
     steps: dict[Address, tuple[str, str]] = {}
@@ -344,8 +346,8 @@ def _entries(content: bytes) -> Iterator[dict[str, Any] | None]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
+            entry = loads(line)
+        except ValueError:
             yield None
         else:
             yield entry if isinstance(entry, dict) else None

@@ -29,7 +29,7 @@ from reconciler.values import (
     Step,
 )
 
-__all__ = ["foreign", "in_use", "linked_steps", "ordered_deletes", "owner_of", "users", "with_ids"]
+__all__ = ["circle", "foreign", "in_use", "linked_steps", "ordered_deletes", "owner_of", "users", "with_ids"]
 
 
 def linked_steps(desired: Sequence[Resource], steps: Sequence[Step], snapshot: Snapshot) -> tuple[Step, ...]:
@@ -69,16 +69,22 @@ def _circles(steps: Sequence[Step], desired: Sequence[Resource]) -> list[Problem
     """Steps that would each have to be done before the other."""
     acting = {step.address for step in steps if step.calls}
     graph = {s.address: [a for a in s.depends_on if a in acting] for s in steps if s.address in acting}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as circle:
-        around = list(dict.fromkeys(circle.args[1]))
+    if around := circle(graph):
         places = {resource.address: resource.source for resource in desired}
         place = places[around[0]]
         what = f"{' and '.join(map(str, around))} need each other: none can be made first"
         fix = "make one of them without the other, apply, then add it"
         return [Problem(place.file, place.line, place.column, "", what, fix, "reference-circle")]
     return []
+
+
+def circle(graph: Mapping[Address, Sequence[Address]]) -> tuple[Address, ...]:
+    """Addresses that come each after the next one, the last after the first; none when there is an order."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as found:
+        return tuple(dict.fromkeys(found.args[1]))
+    return ()
 
 
 def _missing(resource: Resource, reference: Reference) -> Problem:
@@ -154,13 +160,34 @@ def ordered_deletes(
             step = replace(step, depends_on=tuple(dict.fromkeys(after)))
             step = _unless_used(step, [user for user in using if user not in going])
         result.append(step)
-    return tuple(result)
+    return _unless_around(result)
+
+
+def _unless_around(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps; refused are deletions that would each have to be done after the other."""
+    by_address = {step.address: step for step in steps}
+    while around := circle({step.address: step.depends_on for step in by_address.values()}):
+        told = " and ".join(map(str, around))
+        for address in around:
+            step = by_address[address]
+            refusal = (
+                f"{told} name each other: none can be deleted first\n"
+                "why: what is in use is not deleted\n"
+                "next: apply a manifest of one of them that does not name the other, then delete them"
+            )
+            by_address[address] = replace(step, depends_on=(), refusal=step.refusal or refusal)
+    return tuple(by_address.values())
 
 
 def users(live: Live) -> tuple[Address, ...]:
     """Who uses it; what is no resource of ours (a scorer) as an address all the same."""
-    texts = [str(text).replace(" ", "/", 1) for text in live.raw.get("used_by") or ()]
-    return tuple(Address.parse(text) for text in texts)
+    return tuple(_user(str(text)) for text in live.raw.get("used_by") or ())
+
+
+def _user(text: str) -> Address:
+    """``Kind/name``, whatever the name is made of; of others ``sort name``."""
+    is_address = "/" in text.partition(" ")[0]
+    return Address.parse(text if is_address else text.replace(" ", "/", 1))
 
 
 def _unless_used(step: Step, users: Sequence[Address]) -> Step:
@@ -203,7 +230,7 @@ def foreign(of: Kind, resource: Resource, live: Live, adopt: bool) -> str:
     if of.owned_by is None:
         return ""
     owner = owner_of(of, resource, live)
-    if owner == resource.stack or (not owner and (adopt or resource.marks)):
+    if owner == resource.stack or (not owner and (adopt or resource.marks or of.unowned_is_ours)):
         return ""
     if owner and not resource.stack:
         return (

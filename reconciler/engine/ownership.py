@@ -7,11 +7,11 @@ the API cannot rename an endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from reconciler.engine.links import foreign, users
+from reconciler.engine.links import circle, foreign, users
 from reconciler.engine.options import PlanOptions
 from reconciler.kinds import kind_of, references
 from reconciler.values import PROTECTED_TAG, Action, Address, Live, Resource, Snapshot, Source, Step
@@ -88,7 +88,8 @@ def beyond(
             step = deletion(stand_in(address, options.stack), live, options)
             why = f"no longer declared; it carries the marker of stack {options.stack}"
             going.append(replace(step, is_undeclared=True, notes=(why, *step.notes)))
-    yield from _unless_used(going, desired, steps, snapshot)
+    if going:
+        yield from _unless_used(going, desired, steps, snapshot)
 
 
 def _unless_used(
@@ -105,11 +106,7 @@ def _unless_used(
             named.setdefault(reference.address, []).append(resource.address)
     acting = {step.address for step in steps if step.calls}
     in_use: dict[Address, tuple[Address, ...]] = {}
-    while stays := {
-        address: (*named.get(address, ()), *(u for u in using if u not in going and u not in acting))
-        for address, using in going.items()
-        if named.get(address) or any(u not in going and u not in acting for u in using)
-    }:
+    while stays := _staying(going, named, acting):
         in_use |= stays
         going = {address: using for address, using in going.items() if address not in stays}
     for step in deletions:
@@ -119,6 +116,23 @@ def _unless_used(
         told = ", ".join(map(str, dict.fromkeys(in_use[step.address])))
         alone = Step(step.address, Action.NO_OP, notice="nothing", compared=1, source=step.source)
         yield replace(alone, notes=(f"no longer declared, and left there: in use by {told}",))
+
+
+def _staying(
+    going: Mapping[Address, Sequence[Address]],
+    named: Mapping[Address, Sequence[Address]],
+    acting: Set[Address],
+) -> dict[Address, tuple[Address, ...]]:
+    """What cannot go, with who uses it: what stays, or what could itself go only after it."""
+    stays = {
+        address: (*named.get(address, ()), *(u for u in using if u not in going and u not in acting))
+        for address, using in going.items()
+        if named.get(address) or any(u not in going and u not in acting for u in using)
+    }
+    if stays:
+        return stays
+    around = circle({address: [u for u in using if u in going] for address, using in going.items()})
+    return {address: tuple(u for u in going[address] if u in around) for address in around}
 
 
 def deletion(resource: Resource, live: Live, options: PlanOptions) -> Step:
@@ -199,7 +213,9 @@ def ownership_notes(desired: Iterable[Resource], snapshot: Snapshot, options: Pl
     named = ", ".join(map(str, left[:_NAMED])) + (f" and {len(left) - _NAMED} more" if left[_NAMED:] else "")
     verb, them = ("is", "it") if len(left) == 1 else ("are", "them")
     whose = f"owned by stack {options.stack}"
-    return (f"{len(left)} {whose} {verb} not declared: {named}; --prune deletes {them}",)
+    # One whose scope, target or window was edited is another one to the gateway, beside the new one.
+    holds = ", and until then a budget holds" if any(a.kind == "GatewayBudget" for a in left) else ""
+    return (f"{len(left)} {whose} {verb} not declared: {named}; --prune deletes {them}{holds}",)
 
 
 def moved_notes(resource: Resource, lives: Mapping[Address, Live]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.engine.ground import differing, moved_fields
+from reconciler.engine.ground import differing, moved_fields, moved_unseen
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.signing import digest_of, sealed
 from reconciler.engine.snapshot import masked_spec, snapshot_from_json, snapshot_to_json
@@ -348,9 +348,9 @@ def _live_moved(
     if of.fingerprint(live, shape) == step["fingerprint"]:
         return None
     if before is None:
-        return ("it is another one of the same name",)
+        return (moved_unseen(address),)
     fields = moved_fields(address, of.normalise(before), of.normalise(_as_filed(live, ground, redactor)))
-    return fields or ("it is another one of the same name",)
+    return fields or (moved_unseen(address),)
 
 
 def _as_filed(live: Live, ground: Snapshot, redactor: Redactor) -> Live:

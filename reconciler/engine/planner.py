@@ -79,10 +79,12 @@ def plan_destroy(desired: Sequence[Resource], snapshot: Snapshot, options: PlanO
     steps = []
     for resource in desired:
         live = snapshot.resources.get(resource.address)
-        if live is not None and not kind_of(resource.address).is_assertion:
+        is_asserted = kind_of(resource.address).is_assertion
+        if live is not None and not is_asserted:
             steps.append(deletion(resource, live, options))
         else:
-            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice="nothing"))
+            notice = "nothing: it is only asserted" if is_asserted else "nothing"
+            steps.append(Step(resource.address, Action.NO_OP, source=resource.place, notice=notice))
     ordered = ordered_deletes(desired, steps, snapshot)
     return Plan(snapshot.target, ordered, stack=options.stack, notes=_unmarked(steps))
 
@@ -105,14 +107,17 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
         )
     shape = of.normalise(live)
     desired, theirs, taken_out = of.comparable(resource, live, shape)
+    above = (of.spec_at,) if of.spec_at else ()
     found = compare_sections(
         of.fields,
         desired,
         theirs,
         name=resource.address.name,
-        ignore=[FieldPath.parse(text) for text in resource.lifecycle.ignore_changes],
+        ignore=[FieldPath((*above, *FieldPath.parse(t))) for t in resource.lifecycle.ignore_changes],
         resend=options.resends(resource.address),
     )
+    if above:
+        desired = _as_written(desired, found, of.spec_at)
     found.skipped[:0] = taken_out
     if of.renamed is not None and (renaming := of.renamed(resource, live)):
         found.changes.insert(0, renaming)
@@ -120,7 +125,7 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
     is_taken = False
     if refusal:  # a marker among tags that are compared: whose it is changes by adoption alone
         found.changes = [change for change in found.changes if STACK_TAG not in change.path]
-    elif of.owner_change is None and of.owned_by is not None:
+    elif of.owner_change is None and of.owned_by is not None and not of.unowned_is_ours:
         is_taken = owner_of(of, resource, live) != resource.stack
     elif of.owner_change is not None and (owning := of.owner_change(resource, live)):
         found.changes.append(owning)
@@ -156,6 +161,15 @@ def make_step(resource: Resource, live: Live | None, options: PlanOptions = _PLA
         is_foreign=is_foreign,
         is_busy=not writes and not is_foreign and of.status(live.raw)[0] is Status.WAITING,
     )
+
+
+def _as_written(desired: Mapping[str, Any], found: Comparison, section: str) -> dict[str, Any]:
+    """The spec, when it was compared as one section; what was found gets the paths of the manifest."""
+    found.changes = [replace(change, path=FieldPath(change.path[1:])) for change in found.changes]
+    found.skipped = [
+        replace(skipped, path=FieldPath(skipped.path[1:])) for skipped in found.skipped if skipped.path[1:]
+    ]
+    return dict(desired[section])
 
 
 def _left_alone(refusal: str) -> str:

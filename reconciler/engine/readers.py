@@ -146,7 +146,9 @@ def _endpoint(
         if wants_grants:
             # The id of the detailed answer, not of LIST: an endpoint recreated by hand has a new one
             # (databricks/cli, acceptance drift/recreated_same_name).
-            grants = client.get_endpoint_permissions(str(raw.get("id", "")))
+            if not (live_id := str(raw.get("id") or "")):
+                raise _no_endpoint(resource, "it has no id")
+            grants = client.get_endpoint_permissions(live_id)
     except NotFound:
         return None
     if summary is not None:
@@ -156,10 +158,14 @@ def _endpoint(
                 raw.update({s: summary[s] for s in spellings if summary.get(s)})
     live = Live(resource.address, raw, grants)
     if said := misshapen(live):
-        raise BadAnswer(
-            f"the answer is not an endpoint of the API: {control(said)}",
-            method="GET",
-            path=str(resource.address),
-            fix="check that the host is the workspace itself",
-        )
+        raise _no_endpoint(resource, said)
     return live
+
+
+def _no_endpoint(resource: Resource, said: str) -> BadAnswer:
+    return BadAnswer(
+        f"the answer is not an endpoint of the API: {control(said)}",
+        method="GET",
+        path=str(resource.address),
+        fix="check that the host is the workspace itself",
+    )

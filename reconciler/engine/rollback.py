@@ -142,6 +142,8 @@ def undo(
         left, now = after.get(acted.address), masked.resources.get(acted.address)
         if left is not None and now is not None and found.resources:
             of = kind_of(acted.address)
+            if left.permissions is None or now.permissions is None:  # not read then, or not now: no change
+                left, now = replace(left, permissions=None), replace(now, permissions=None)
             if moved := moved_fields(acted.address, _normalised(acted.address, left), of.normalise(now)):
                 notes.append(f"{acted.address} was changed since that run: {', '.join(moved)}")
         undone = Undo(

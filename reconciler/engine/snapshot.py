@@ -58,8 +58,8 @@ def read_snapshot(
     What moved is read under its old name too. ``deleting``: it is for a plan that deletes. ``prune``: what a
     stack owns and ``desired`` does not name is read too, 1 GET each; the list tells whose it is. ``seen`` is
     called in the caller's thread for each resource as soon as it is known, in the order of ``desired``, while
-    others are still being read. Raises TargetError when a read fails for another reason than the endpoint
-    being gone by then.
+    others are still being read; a client that ``is_serial`` is asked in that thread alone. Raises TargetError
+    when a read fails for another reason than the endpoint being gone by then.
     """
     if any(resource.address.dialect == "file" for resource in desired):
         from reconciler.engine.file_reader import read_file
@@ -103,7 +103,7 @@ def read_snapshot(
             if live is not None:
                 found.append(live)
 
-    if len(desired) + len(more) > 1:
+    if len(desired) + len(more) > 1 and not getattr(client, "is_serial", False):
         with ThreadPoolExecutor(min(parallelism, len(desired) + len(more)), "read") as pool:
             take(pool.map(details, (*desired, *more)))
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.engine.ground import moved_fields
+from reconciler.engine.ground import moved_fields, moved_unseen
 from reconciler.engine.journal import Recorder
 from reconciler.engine.links import in_use, with_ids
 from reconciler.engine.waiting import is_before
@@ -224,7 +224,7 @@ class StepRun:
     def _moved(self, live: Mapping[str, Any]) -> str:
         """What moved, in field paths where they can be told."""
         moved = moved_fields(self.step.address, self.step.base or {}, live)
-        return ", ".join(moved) or "it is another endpoint of the same name"
+        return ", ".join(moved) or moved_unseen(self.step.address)
 
     def _is_waiting(self, live: Live) -> bool:
         return kind_of(self.step.address).status(live.raw)[0] is Status.WAITING
@@ -360,14 +360,14 @@ class StepRun:
             self.results.append(CallResult(call, "failed"))
             raise _Ended(
                 StepStatus.REFUSED,
-                "an endpoint of this name appeared since the plan, and it is not this stack's\n"
+                "one of this name appeared since the plan, and it is not this stack's\n"
                 f"why: {error}\nnext: plan again",
             )
         if live is None or names:
             self.results.append(CallResult(call, "failed"))
             raise _Ended(
                 StepStatus.REFUSED,
-                f"an endpoint of this name appeared since the plan, with other content: {', '.join(names)}\n"
+                f"one of this name appeared since the plan, with other content: {', '.join(names)}\n"
                 f"why: {error}\nnext: plan again",
             )
         self._learn(live)
@@ -392,7 +392,7 @@ class StepRun:
             if not same:
                 raise _Ended(
                     StepStatus.REFUSED,
-                    "an endpoint of this name appeared meanwhile, with other content\nnext: plan again",
+                    "one of this name appeared meanwhile, with other content\nnext: plan again",
                 )
         if same and call.creates:
             self._learn(live)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, make_step
 from reconciler.kinds import kind_of
-from reconciler.values import Action, Address, FieldChange, Plan, Resource, Snapshot, Source, Step
+from reconciler.values import Action, Address, FieldChange, Plan, Resource, Snapshot, Step
 
 __all__ = ["BOTH", "DRIFT", "INTENDED", "labelled", "plan_since", "removed", "with_removed_sections"]
 
@@ -32,14 +32,14 @@ def plan_since(
     options: PlanOptions,
     *,
     since: str,
-    set_by: Callable[[Source], str],
+    set_by: Callable[[FieldChange], str],
     removed_by: Callable[[Resource], str],
 ) -> Plan:
     """The plan of ``desired``, its changes labelled by what ``base`` would have changed, and ``gone`` deleted
     as far as it is ours.
 
-    ``since``: the revision of ``base``, for people. ``set_by`` tells who last set a line, ``removed_by`` who
-    took a declaration away. Raises ManifestError as :func:`make_plan` does.
+    ``since``: the revision of ``base``, for people. ``set_by`` tells who last set what a change, with its
+    cause, wants; ``removed_by`` who took a declaration away. Raises ManifestError as :func:`make_plan` does.
     """
     made = make_plan(desired, snapshot, options, gone)
     declared = {resource.address: resource for resource in (*desired, *gone)}
@@ -60,7 +60,7 @@ def plan_since(
             and resource.positions
         ):
             return removed_by(resource)  # the section stands there no more: nobody set its line
-        return set_by(change.source) if change.source is not None else ""
+        return set_by(change)
 
     whole = labelled(replace(made, steps=steps), Plan(snapshot.target, tuple(before)), who)
     return replace(whole, notes=(*_summary(whole, since), *whole.notes))
@@ -88,11 +88,8 @@ def labelled(
 
 
 def _step(step: Step, base: Step | None, set_by: Callable[[Step, FieldChange], str]) -> Step:
-    changes = tuple(
-        replace(change, cause=_cause(change, base, step.action), set_by=set_by(step, change))
-        for change in step.changes
-    )
-    return replace(step, changes=changes)
+    caused = (replace(change, cause=_cause(change, base, step.action)) for change in step.changes)
+    return replace(step, changes=tuple(replace(c, set_by=set_by(step, c)) for c in caused))
 
 
 def _cause(change: FieldChange, base: Step | None, action: Action) -> str:

@@ -66,10 +66,11 @@ class Kind:
     """The functions of one kind. ``is_assertion``: it only says what must hold; nothing is written for it.
 
     ``owned_by`` gives the stack that owns a live resource, "" when none does, and ``owner_change`` the change
-    that makes it a stack's; both None for a kind whose resources carry no mark. ``is_protected``: its live
-    side says that it may not be deleted; ``protection_change``: what makes it say so, or not. ``renamed``:
-    the change of name when it lives under another one. ``id_of``: the server's id in an answer, "" when it
-    has none.
+    that makes it a stack's; both None for a kind whose resources carry no mark. ``unowned_is_ours``: what no
+    stack owns is the stack's whose manifest declares it. ``is_protected``: its live side says that it may not
+    be deleted; ``protection_change``: what makes it say so, or not. ``renamed``: the change of name when it
+    lives under another one. ``id_of``: the server's id in an answer, "" when it has none. ``spec_at``: the
+    section of the compared shape that is the whole spec, "" when that shape is the spec's own.
     """
 
     name: str
@@ -86,10 +87,12 @@ class Kind:
     id_of: IdOf
     owned_by: OwnerOf | None = None
     owner_change: ChangeOf | None = None
+    unowned_is_ours: bool = False
     is_protected: IsSo = _never
     protection_change: ChangeOf | None = None
     renamed: ChangeOf | None = None
     is_assertion: bool = False
+    spec_at: str = ""
 
 
 class FingerprintOf(Protocol):
@@ -185,10 +188,12 @@ def kind(name: str, dialect: str = "") -> Kind:
         id_of=getattr(module, "id_of", _plain_id),
         owned_by=getattr(module, "owned_by", None),
         owner_change=getattr(module, "owner_change", None),
+        unowned_is_ours=getattr(module, "UNOWNED_IS_OURS", False),
         is_protected=getattr(module, "is_protected", _never),
         protection_change=getattr(module, "protection_change", None),
         renamed=getattr(module, "renamed", None),
         is_assertion=name == "Model",
+        spec_at=getattr(module, "SPEC_AT", ""),
     )
 
 
@@ -201,26 +206,44 @@ def references(resource: Resource) -> tuple[Reference, ...]:
 
     None for a resource that was put together from what it names, as a dialect may want it.
     """
-    if resource.address.dialect:
+    naming = frozenset() if resource.address.dialect else _naming(resource.address.kind)
+    if not naming:
         return ()
-    return tuple(_references(spec_fields(resource.address.kind), resource.spec, ()))
+    return tuple(_references(naming, spec_fields(resource.address.kind), resource.spec, ()))
 
 
-def _references(field: Field, value: Any, path: tuple[str | int, ...]) -> Iterator[Reference]:
+@functools.cache
+def _naming(kind_name: str) -> frozenset[int]:
+    """The fields of a kind that name a resource, or hold one that does, by ``id``: none else is looked at."""
+    found: set[int] = set()
+
+    def names(field: Field) -> bool:
+        inner = [names(one) for one in (*field.properties.values(), *filter(None, (field.items,)))]
+        if is_naming := bool(field.refers_to) or any(inner):
+            found.add(id(field))
+        return is_naming
+
+    names(spec_fields(kind_name))
+    return frozenset(found)
+
+
+def _references(
+    naming: frozenset[int], field: Field, value: Any, path: tuple[str | int, ...]
+) -> Iterator[Reference]:
     if isinstance(value, Mapping):
         for name, item in value.items():
             child = field.properties.get(name)
-            if child is None:
+            if child is None or id(child) not in naming:
                 continue
             rule = child.refers_when
             if child.refers_to and isinstance(item, str):
                 if rule is None or value.get(rule["field"]) == rule["value"]:
                     yield Reference(Address(child.refers_to, item), (*path, name))
             else:
-                yield from _references(child, item, (*path, name))
+                yield from _references(naming, child, item, (*path, name))
     elif isinstance(value, (list, tuple)) and field.items is not None:
         for at, item in enumerate(value):
             if field.items.refers_to and isinstance(item, str):
                 yield Reference(Address(field.items.refers_to, item), (*path, at))
             else:
-                yield from _references(field.items, item, (*path, at))
+                yield from _references(naming, field.items, item, (*path, at))

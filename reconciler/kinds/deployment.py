@@ -24,6 +24,7 @@ from reconciler.values import (
     Action,
     Call,
     FieldChange,
+    FieldPath,
     Live,
     Masked,
     Resource,
@@ -38,6 +39,7 @@ __all__ = [
     "calls",
     "comparable",
     "fingerprint",
+    "kept_as_told",
     "marked",
     "moved",
     "normalise",
@@ -113,6 +115,29 @@ def with_their_tags(config: Mapping[str, Any], live: Live | None) -> dict[str, A
     if set(config.get("tags") or ()) != {STACK_TAG} or not isinstance(theirs, Mapping):
         return dict(config)
     return {**config, "tags": {**theirs, **config["tags"]}}
+
+
+def kept_as_told(resource: Resource, written: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What an update sends: as written, and what is ignored as the target tells it. An update may set all
+    that it is sent: the manifest's value would undo what was to be left alone."""
+    patterns = [FieldPath.parse(text) for text in resource.lifecycle.ignore_changes]
+    return _kept(written, told, patterns, FieldPath()) if patterns else dict(written)
+
+
+def _kept(
+    written: Mapping[str, Any], told: Mapping[str, Any], patterns: Sequence[FieldPath], path: FieldPath
+) -> dict[str, Any]:
+    kept = dict(written)
+    for name, mine in written.items():
+        theirs, where = told.get(name), path / str(name)
+        if isinstance(mine, Mapping):
+            if isinstance(theirs, Mapping):
+                kept[name] = _kept(mine, theirs, patterns, where)
+        elif isinstance(mine, Secret) or not _same_sort(mine, theirs):
+            continue
+        elif any(pattern.covers(where) for pattern in patterns):
+            kept[name] = theirs if type(mine) is type(theirs) else _as_told(mine, theirs)
+    return kept
 
 
 def _tags_compared(wanted: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -237,8 +262,10 @@ def calls(
         arguments |= {
             key: spec[key] for key in ("model_uri", "flavor", "config") if spec.get(key) is not None
         }
-    if action in (Action.UPDATE, Action.ADOPT) and "config" in arguments:
-        arguments["config"] = with_their_tags(arguments["config"], live)
+    if action in (Action.UPDATE, Action.ADOPT):
+        arguments = kept_as_told(resource, arguments, normalise(live)) if live is not None else arguments
+        if "config" in arguments:
+            arguments["config"] = with_their_tags(arguments["config"], live)
     operation = {
         Action.CREATE: "create_deployment",
         Action.UPDATE: "update_deployment",

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.kinds import gateway
-from reconciler.kinds.gateway import call, digest, mark, moved, notes, status
+from reconciler.kinds.gateway import call, digest, mark, moved, notes, stack_of, status
 from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped
 
-__all__ = ["KIND", "identity", "moved", "notes", "status"]
+__all__ = ["KIND", "UNOWNED_IS_OURS", "identity", "moved", "notes", "status"]
 
 KIND: Final = "GatewayBudget"
+UNOWNED_IS_OURS: Final = True
+"""It has no name that two could give by chance: who declares scope, target and window means that budget."""
 _KNOWN_BY: Final = ("target_scope", "target_value", "duration")
 _CHANGES: Final = ("budget_amount", "budget_unit", "budget_action")
 
@@ -51,7 +53,12 @@ def comparable(
 
 def fingerprint(live: Live, shape: Mapping[str, Any]) -> str:
     """Digest of what a plan is judged by."""
-    return digest(id_of(live.raw), shape)
+    return digest(id_of(live.raw), shape, stack_of(live))
+
+
+def owned_by(live: Live) -> str:
+    """The stack that wrote it last, "" when it was nobody's."""
+    return stack_of(live)
 
 
 def renamed(resource: Resource, live: Live) -> FieldChange | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from reconciler.kinds import deployment
 from reconciler.kinds.deployment import fingerprint, moved, notes, owned_by, query_path, status
 from reconciler.values import Action, Call, FieldChange, Live, Resource, Skipped
 
 __all__ = [
+    "SPEC_AT",
     "calls",
     "comparable",
     "fingerprint",
@@ -27,22 +28,29 @@ __all__ = [
     "status",
 ]
 
+SPEC_AT: Final = "config"
+"""Compared as a deployment's config is; a manifest has no such level."""
+
 
 def normalise(live: Live) -> dict[str, Any]:
     """The answer's own ``config``, or the answer itself when it has none."""
-    return {"config": deployment.told_config(live)}
+    return {SPEC_AT: deployment.told_config(live)}
 
 
 def comparable(
     resource: Resource, live: Live, shape: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], list[Skipped]]:
     """The spec is the endpoint's config."""
-    return deployment.comparable(replace(resource, spec={"config": dict(resource.spec)}), live, shape)
+    return deployment.comparable(replace(resource, spec={SPEC_AT: dict(resource.spec)}), live, shape)
 
 
 def notice(action: Action, changes: Sequence[FieldChange]) -> str:
     """What callers of the endpoint will notice."""
-    return deployment.notice(action, changes).replace("deployment", "endpoint")
+    return (
+        deployment.notice(action, changes)
+        .replace("a deployment", "an endpoint")
+        .replace("deployment", "endpoint")
+    )
 
 
 def calls(
@@ -55,6 +63,8 @@ def calls(
             arguments = {"name": name, "config": config}
             return (Call("create_endpoint", arguments, "POST", f"create_endpoint/{name}", config),)
         case Action.UPDATE | Action.ADOPT:
+            if live is not None:
+                config = deployment.kept_as_told(resource, config, deployment.told_config(live))
             config = deployment.with_their_tags(config, live)
             arguments = {"endpoint": name, "config": config}
             path = f"update_endpoint/{name}"

@@ -47,11 +47,13 @@ def check(kind: str, document: Document, references: Mapping[Parts, Reference]) 
             _KIND_CHECKS[kind](spec, fields, findings)
     check_ignored(fields, document.value, findings)
     moved_from = lookup(document.value, "lifecycle.moved_from")
+    told = ("", "")
     if moved_from is not MISSING and moved_from == lookup(document.value, "metadata.name"):
-        what = "it moves from its own name"
-        findings.problem(
-            ("lifecycle", "moved_from"), what, "write the name that it had before", "moved-nowhere"
-        )
+        told = ("it moves from its own name", "write the name that it had before")
+    elif isinstance(moved_from, str) and moved_from.startswith(f"{kind}/"):
+        told = ("is an address, and a name is meant", f"write {moved_from.partition('/')[2] or 'the name'}")
+    if told[0]:
+        findings.problem(("lifecycle", "moved_from"), *told, "moved-nowhere")
     return findings
 
 

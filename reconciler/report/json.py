@@ -155,6 +155,7 @@ def _violations(plan: Plan, redactor: Redactor) -> list[dict[str, Any]]:
 def _step(step: Step) -> dict[str, Any]:
     redactor = Redactor.of(step)
     beyond: dict[str, Any] = {"undeclared": True} if step.is_undeclared else {}
+    beyond |= {"failure": redactor.text(step.failure)} if step.failure else {}
     beyond |= {"moved_to": str(step.moved_to)} if step.moved_to is not None else {}
     return {
         "address": str(step.address),

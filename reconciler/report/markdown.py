@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reconciler.report.page import Change, Item, Level, Page
+from reconciler.report.page import Change, Item, Level, Page, Purpose
 from reconciler.report.pen import count, shortened
 from reconciler.report.traffic import Split
 
@@ -78,7 +78,8 @@ def _head(page: Page) -> str:
         lines += [" · ".join(f"{label} {_code(name, _NAME)}" for label, name in about), ""]
     if worst := [item for item in page.items if item.level is Level.ERROR and item.kind]:
         lines += ["> [!CAUTION]", f"> {_named('Needs a decision', worst)}", ""]
-    if ends := [item for item in page.items if item.level is Level.WARNING and item.what in _ENDS]:
+    ends = [item for item in page.items if item.level is Level.WARNING and item.what in _ENDS]
+    if ends and page.purpose is not Purpose.DRIFT:  # a check of drift deletes nothing
         lines += ["> [!WARNING]", f"> {_named('Deletes what is live', ends)}", ""]
     return "\n".join(lines) + "\n"
 

@@ -15,7 +15,7 @@ from reconciler.redact import Redactor
 from reconciler.report.changes import change_rows
 from reconciler.report.pen import Pen, count
 from reconciler.report.traffic import Share, Split, splits
-from reconciler.report.words import DESTROYS, REASONS, SIGNS, WILL, as_declared, totals_line
+from reconciler.report.words import DESTROYS, REASONS, SIGNS, as_declared, totals_line, will
 from reconciler.values import Action, Call, Plan, PolicyLevel, Skipped, Source, Step
 
 __all__ = ["Change", "Item", "Level", "Page", "Purpose", "page_of_plan"]
@@ -265,7 +265,7 @@ def planned_item(step: Step, known: Redactor | None, is_drift: bool = False) -> 
 def _ending(step: Step, refused: bool, ink: Ink) -> str:
     if step.failure:
         return ink.text(step.failure)
-    return WILL[step.action] + (": refused" if refused else "")
+    return will(step) + (": refused" if refused else "")
 
 
 def _why(skipped: Skipped, ink: Ink) -> str:

@@ -73,6 +73,7 @@ def _step(step: Mapping[str, Any]) -> Step:
         source=_place(step["source"]),
         fingerprint=str(step["fingerprint"]),
         protected=bool(step["protected"]),
+        failure=str(step.get("failure", "")),
         refusal=str(step.get("refusal", "")),
         depends_on=tuple(Address.parse(str(address)) for address in step.get("depends_on", ())),
         is_undeclared=bool(step.get("undeclared", False)),

@@ -15,11 +15,11 @@ from reconciler.report.words import (
     DESTROYS,
     REASONS,
     SIGNS,
-    WILL,
     as_declared,
     ending,
     endings,
     totals_line,
+    will,
 )
 from reconciler.values import (
     Action,
@@ -71,7 +71,8 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
     unchanged = plan.count(Action.NO_OP)
     lines = []
     if unchanged == len(plan.steps) and plan.is_empty:
-        summary = "No changes. " + (as_declared(plan.steps) or "Nothing is declared.")
+        # Notes tell what else there is: of a kept plan, what is left out of it.
+        summary = "No changes. " + (as_declared(plan.steps) or ("" if plan.notes else "Nothing is declared."))
         lines += pen.paragraph("", summary, 0)
     else:
         quiet = [step for step in plan.steps if step.action is Action.NO_OP]
@@ -100,13 +101,14 @@ def _closing(plan: Plan, pen: Pen, verbose: bool) -> list[str]:
 
 
 def _quiet_step(step: Step, pen: Pen) -> list[str]:
-    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
+    lines = _title(SIGNS[step.action], f"{step.address} {will(step)}", step.source, pen)
     return lines + _left_out(step, Redactor(), pen)
 
 
 def _step(step: Step, pen: Pen, verbose: bool) -> list[str]:
     redactor = Redactor.of(step)
-    lines = _title(SIGNS[step.action], f"{step.address} {WILL[step.action]}", step.source, pen)
+    sign = "✗" if step.failure else SIGNS[step.action]
+    lines = _title(sign, f"{step.address} {will(step)}", step.source, pen)
     if changes := change_lines(step, redactor, pen):
         lines += [*changes, ""]
     if step.protected and step.action in DESTROYS and not step.refusal:

@@ -16,11 +16,11 @@ __all__ = [
     "NOUNS",
     "REASONS",
     "SIGNS",
-    "WILL",
     "as_declared",
     "ending",
     "endings",
     "totals_line",
+    "will",
 ]
 
 SIGNS: Final = {
@@ -31,7 +31,7 @@ SIGNS: Final = {
     Action.ADOPT: "=",
     Action.NO_OP: " ",
 }
-WILL: Final = {
+_WILL: Final = {
     Action.CREATE: "will be created",
     Action.UPDATE: "will be updated in place",
     Action.REPLACE: "must be replaced (delete, then create)",
@@ -70,6 +70,15 @@ REASONS: Final = {
 DESTROYS: Final = (Action.DELETE, Action.REPLACE)
 
 
+def will(step: Step) -> str:
+    """What is planned for a resource, in words. A guardrail's new one is there before the old one goes."""
+    if step.action is Action.REPLACE and step.calls and step.calls[0].creates:
+        return "must be replaced (create, then delete)"
+    if step.failure:
+        return "is not as asserted"
+    return _WILL[step.action]
+
+
 def totals_line(steps: Sequence[Step], verbose: bool) -> str:
     """ "183 fields compared, 6 server-chosen, 2 write-only." """
     compared = sum(step.compared for step in steps)
@@ -85,10 +94,14 @@ def totals_line(steps: Sequence[Step], verbose: bool) -> str:
 
 
 def as_declared(steps: Sequence[Step]) -> str:
-    """ "3 endpoints are as declared." What does not exist and need not be deleted is said apart."""
+    """ "3 endpoints are as declared." Said apart: assertions that do not hold, and what need not be deleted,
+    since it does not exist or is only asserted."""
+    failed = [s for s in steps if s.failure]
+    steps = [s for s in steps if not s.failure]
     # A reading leaves its trace: fields compared or left out. A step without one is about nothing.
     there = [s for s in steps if s.fingerprint or s.compared or s.skipped or not s.notice]
-    absent = len(steps) - len(there)
+    alone = [s for s in steps if s not in there and s.notice != "nothing"]  # says why
+    absent = len(steps) - len(there) - len(alone)
     sentences = []
     if there:
         verb = "is" if len(there) == 1 else "are"
@@ -96,6 +109,12 @@ def as_declared(steps: Sequence[Step]) -> str:
     if absent:
         verb = "does" if absent == 1 else "do"
         sentences.append(f"{count(absent, _noun(steps))} {verb} not exist: nothing to delete.")
+    if alone:
+        verb = "is" if len(alone) == 1 else "are"
+        sentences.append(f"{count(len(alone), _noun(alone))} {verb} only asserted: nothing to delete.")
+    if failed:
+        verb = "is" if len(failed) == 1 else "are"
+        sentences.append(f"{count(len(failed), _noun(failed))} {verb} not as asserted.")
     return " ".join(sentences)
 
 
@@ -134,6 +153,8 @@ def endings(outcomes: Sequence[Outcome]) -> list[str]:
     """How many steps ended how: "1 created", "2 failed"."""
     done = Counter(o.step.action for o in outcomes if o.status is StepStatus.DONE)
     ends = Counter(outcome.status for outcome in outcomes)
+    halfway = sum(1 for o in outcomes if o.status is StepStatus.NOT_BEGUN and o.results)
+    ends[StepStatus.NOT_BEGUN] -= halfway
     parts = [f"{done[action]} {DID[action]}" for action in Action if done[action]]
     for status, words in (
         (StepStatus.NOT_WAITED, "not awaited"),
@@ -143,4 +164,6 @@ def endings(outcomes: Sequence[Outcome]) -> list[str]:
     ):
         if ends[status]:
             parts.append(f"{ends[status]} {words}")
+    if halfway:
+        parts.append(f"{halfway} stopped halfway")
     return parts

@@ -186,6 +186,36 @@ DIFFERENCES = [
         "so it is for every other status, and on every other target",
     ),
     (
+        "the login to Databricks",
+        "looked for by each call",
+        "looked for when the client is made, which raises `AuthError` without one, and kept",
+        "what is missing shows at once",
+    ),
+    (
+        "`databricks://SCOPE:PREFIX`, a secret scope",
+        "read by the Databricks runtime",
+        "`UsageError`",
+        "a profile or the environment says who we are",
+    ),
+    (
+        "`create_endpoint`: `route_optimized` in the payload and no argument",
+        "a `UserWarning` for `false`, `MlflowException` for `true`",
+        "sent as it is",
+        "nothing contradicts it",
+    ),
+    (
+        "`create_endpoint`: a payload without `config`",
+        "taken for the older form: `name` is lost",
+        "sent as it is, when no `name` stands beside it",
+        "the API takes it",
+    ),
+    (
+        "`create_endpoint` with no name anywhere",
+        "the older form sends `name: null`",
+        "`UsageError`",
+        "the API would refuse it",
+    ),
+    (
         "requests for one call to Databricks",
         "asks `/.well-known/databricks-config` first",
         "one",
@@ -208,6 +238,18 @@ DIFFERENCES = [
         "`AttributeError`",
         "`[]`",
         "a new workspace answers so",
+    ),
+    (
+        "an answer without a body",
+        "`JSONDecodeError`",
+        "`{}`",
+        "some calls answer so",
+    ),
+    (
+        "comments (`: ping`) in a stream of Databricks",
+        "`MlflowException`",
+        "passed over",
+        "they keep the connection alive",
     ),
     (
         "writes that were answered 500, 502 or 503, or not at all",

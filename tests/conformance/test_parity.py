@@ -212,6 +212,53 @@ def test_contradictions_are_refused_by_both(server: Server, label: str, call: An
     assert isinstance(outcome.error, errors.UsageError)
 
 
+@pytest.mark.parametrize(
+    ("config", "theirs_sent", "ours_sent"),
+    [
+        ({**parity.PAYLOAD, "route_optimized": True}, None, {**parity.PAYLOAD, "route_optimized": True}),
+        (
+            {"name": "a", "ai_gateway": {}},
+            {"name": None, "config": {"name": "a", "ai_gateway": {}}, "route_optimized": False},
+            {"name": "a", "ai_gateway": {}},
+        ),
+        (parity.CONFIG, {"name": None, "config": parity.CONFIG, "route_optimized": False}, None),
+    ],
+)
+def test_creations_that_differ_on_purpose(
+    server: Server, config: dict[str, Any], theirs_sent: Any, ours_sent: Any
+) -> None:
+    """DIFFERENCES: the three rows about create_endpoint."""
+    case = Case(D, "create_endpoint", "", lambda c: c.create_endpoint(config=config), parity.ENDPOINT)
+    for outcome, sent in zip(both(server, case), (theirs_sent, ours_sent), strict=True):
+        assert [request[2] for request in outcome.requests] == ([] if sent is None else [sent])
+        assert (outcome.error is None) is (sent is not None)
+    assert outcome.deprecations == []
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "expected"),
+    [("get_endpoint", b"", {}), ("predict_stream", b': ping\n\ndata: {"n": 1}\n\n', [{"n": 1}])],
+)
+def test_answers_that_only_ours_reads(server: Server, method: str, body: bytes, expected: Any) -> None:
+    """DIFFERENCES: an answer without a body, comments in a stream."""
+    call = next(case.call for case in CASES if (case.client, case.method) == (D, method))
+    mlflow, here = both(server, Case(D, method, "", call, body))
+    assert mlflow.error is not None
+    assert (here.error, here.result) == (None, expected)
+
+
+def test_without_a_login_ours_says_so_when_the_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DIFFERENCES: the login to Databricks."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        monkeypatch.delenv(name)
+    assert type(theirs.get_deploy_client("databricks")).__name__ == D
+    with pytest.raises(errors.AuthError):
+        ours.get_deploy_client("databricks")
+    assert type(theirs.get_deploy_client("databricks://scope:prefix")).__name__ == D
+    with pytest.raises(errors.UsageError, match="secret scope"):
+        ours.get_deploy_client("databricks://scope:prefix")
+
+
 @pytest.mark.parametrize(("stream", "line"), [(b"event: x\n\n", "event: x"), (b"nothing\n\n", "nothing")])
 def test_a_bad_line_of_a_stream_is_named_by_both(server: Server, stream: bytes, line: str) -> None:
     case = Case(D, "predict_stream", "", lambda c: list(c.predict_stream(None, {}, "chat")), stream)

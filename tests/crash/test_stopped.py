@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.emulator.server import Running
+from reconciler.emulator.wire import Request, Response
 from reconciler.emulator.workspace import Workspace
 from reconciler.engine.journal import read_run
 from tests.crash.bench import Killing
@@ -23,9 +24,9 @@ _MANIFEST = "apiVersion: reconciler/v1\nkind: Endpoint\nmetadata: {{name: e{at}}
 class Held:
     """A server whose writes are held until the test lets them go, and the program at work on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layer: Killing | None = None) -> None:
         self.folder = folder
-        self.layer = Killing()
+        self.layer = layer or Killing()
         self.layer.inner = Workspace(":memory:")
         self.layer.hold = threading.Event()
         self.server = Running(self.layer)
@@ -136,3 +137,43 @@ def test_a_stop_while_waiting_for_the_budget_sends_nothing(held: Held) -> None:
     assert len(held.names()) == 2
     assert "4 not begun" in out
     assert "failed" not in out
+
+
+class Waiting(Killing):
+    """A workspace that answers no read until the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = threading.Event()
+        self.answers = threading.Event()
+
+    def handle(self, request: Request) -> Response:
+        self.reading.set()
+        self.answers.wait(30)
+        return super().handle(request)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_before_anything_is_sent_it_ends_at_once_and_gives_its_lock_back(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    layer = Waiting()
+    held = Held(tmp_path, layer)
+    assert layer.hold is not None
+    layer.hold.set()  # it is reads that are held here
+    try:
+        process = held.start()
+        assert layer.reading.wait(30)
+        process.send_signal(number)
+        out, told = process.communicate(timeout=10)
+        assert process.returncode == 130, told
+        assert "stopping: nothing was sent" in told
+        assert "Traceback" not in out + told
+        layer.answers.set()
+        again = held.start()
+        out, told = again.communicate(timeout=30)
+        assert again.returncode == 0, out + told
+        assert "did not end by itself" not in told
+    finally:
+        layer.answers.set()
+        held.close()

@@ -73,3 +73,20 @@ def test_a_file_that_is_no_configuration(folder: Path, capsys: pytest.CaptureFix
     assert "error: the gateway's file cannot be worked with\nwhere: g.yaml:1\nwhy: endpoints is no list" in (
         said.replace("       ", "").replace("why:   ", "why: ")
     )
+
+
+def test_a_reviewed_plan_and_a_file_that_changed_beside_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "reconciler.yaml").write_text(PROJECT)
+    (folder / "etc").mkdir()
+    assert main(["apply", "--auto-approve", "--no-wait"]) == 0
+    manifest = folder / "manifests" / "m.yaml"
+    manifest.write_text(manifest.read_text().replace("model_name: gpt-4o", "model_name: gpt-5"))
+    assert main(["plan", "--out", "p.json"]) == 0
+    file = folder / "etc" / "g.yaml"
+    file.write_text(file.read_text() + "# somebody's remark\n")
+    capsys.readouterr()
+    assert main(["apply", "p.json", "--no-wait"]) == 3
+    assert "the live side changed: the file that holds it" in capsys.readouterr().err
+    assert file.read_text().endswith("# somebody's remark\n")

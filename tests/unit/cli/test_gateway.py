@@ -41,6 +41,14 @@ _BUDGET = {
 }
 
 
+_DECLARED = """\
+apiVersion: reconciler/v1
+kind: GatewayModel
+metadata: {name: gpt-4o}
+spec: {secret: openai, provider: openai, model_name: gpt-4o}
+"""
+
+
 def _mapping(model: str, linkage: str, weight: float, **more: Any) -> dict[str, Any]:
     found = {**_MODEL, "name": model}
     return {
@@ -225,6 +233,55 @@ def test_export_then_plan_is_empty(
     assert "9f3a" not in streams.out + streams.err
     monkeypatch.setenv("OPENAI_API_KEY", "sk-9f3a9f3a")
     assert main(["plan", "out", "--target", target, "--detailed-exitcode"]) == 0
+
+
+def test_drift_with_prune_sees_what_the_stack_owns_and_declares_no_more(
+    target: str, httpserver: HTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {**_BUDGET, "created_by": "reconciler:shop", "last_updated_by": "reconciler:shop"}
+    answered = {"budget_policies": [ours]}
+    httpserver.expect_oneshot_request(f"{_API}/budgets/list").respond_with_json(answered)
+    httpserver.expect_request(f"{_API}/endpoints/bindings/list").respond_with_json({})
+    (tmp_path / "m.yaml").write_text(_DECLARED)
+    words = ["m.yaml", "--target", target, "--stack", "shop"]
+    assert main(["drift", *words, "--prune"]) == 2
+    assert "GatewayBudget/chat-1-days-reject-bp-1 exists, and should not" in capsys.readouterr().out
+    assert main(["drift", *words]) == 0
+
+
+@pytest.mark.parametrize(
+    "target", ["mlflow-gateway://h:5000", "mlflow-gateway", "mlflow-gateway+ftp://h:5000"]
+)
+@pytest.mark.parametrize("words", [("get",), ("auth", "check"), ("plan", "m.yaml")])
+def test_a_scheme_that_is_nearly_right_is_no_plugin(
+    target: str, words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(_DECLARED)
+    words = tuple(str(manifest) if word == "m.yaml" else word for word in words)
+    assert main([*words, "--target", target]) == 1
+    assert "mlflow-gateway+http://h" in "".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("scheme", ["mlflow-gateway+http", "http", "mlflow-gateway", "toy"])
+@pytest.mark.parametrize("login", ["ann:pass-word-1", "to-ken-pass-word-1"])
+@pytest.mark.parametrize(
+    "words", [("get",), ("auth", "check"), ("auth", "check", "-o", "json"), ("plan", "m.yaml")]
+)
+def test_a_login_in_a_target_is_not_shown(
+    scheme: str,
+    login: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.yaml").write_text(_DECLARED.replace("model_name", "modelname"))
+    assert main([*words, "--target", f"{scheme}://{login}@h:5000/x"]) == 1
+    streams = capsys.readouterr()
+    assert "pass-word-1" not in streams.out + streams.err
+    assert "bug" not in streams.err
 
 
 def test_the_target_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import threading
 from pathlib import Path
 
+import jsonschema
 import pytest
 from pytest_httpserver import HTTPServer
 
+from reconciler import schema
 from reconciler.cli.main import main
 from tests.unit.client.test_plugins import GOOD, install
 
@@ -83,10 +87,22 @@ def test_a_model_that_is_missing_fails_the_plan_at_its_line(capsys: pytest.Captu
 
     assert main(["plan", "m.yaml", "--target", "openai"]) == 1
 
-    told = capsys.readouterr().err
+    out, told = capsys.readouterr()
     assert "m.yaml:5" in told
     assert "Model/gpt-9 does not exist on this target, or is not available to this key" in told
     assert "gpt-4o" not in told
+    assert "✗ Model/gpt-9 is not as asserted" in out
+    assert "No changes. 1 model is as declared. 1 model is not as asserted." in out
+    assert main(["plan", "m.yaml", "--target", "openai", "-o", "json"]) == 1
+    plan = json.loads(capsys.readouterr().out)
+    assert [step.get("failure", "")[:14] for step in plan["steps"]] == ["", "does not exist"]
+    jsonschema.validate(plan, schema.read("plan"))
+
+
+def test_nothing_of_an_assertion_is_destroyed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("m.yaml").write_text(_MODEL.format(name="gpt-4o") + "---\n" + _MODEL.format(name="gpt-9"))
+    assert main(["destroy", "m.yaml", "--target", "openai", "--auto-approve"]) == 0
+    assert "2 models are only asserted: nothing to delete." in capsys.readouterr().out
 
 
 def test_a_model_of_somebody_else_fails_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,7 +280,11 @@ def test_get_and_query_on_a_plugins_target(
     Path("q.json").write_text('{"x": 7}')
 
     assert main(["get", *on]) == 0
-    assert "Deployment/d" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Deployment/d  -      -     -" in told
+    assert "Endpoint/e    -      t     -" in told
+    assert main(["get", "-o", "json", *on]) == 0
+    assert [each["address"] for each in json.loads(capsys.readouterr().out)] == ["Deployment/d", "Endpoint/e"]
     assert main(["get", "d", "-o", "json", *on]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "d", "config": {"replicas": 2}}
     assert main(["get", "Endpoint/e", "-o", "json", *on]) == 0
@@ -278,6 +298,113 @@ def test_get_and_query_on_a_plugins_target(
         assert json.loads(capsys.readouterr().out)["predictions"] == expected
     assert main(["query", "Deployment/d", "--json", "q.json", "--stream", "-o", "json", *on]) == 0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_plugin_whose_client_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = "    def __init__(self, uri): print('looking'); raise ValueError('none in ' + uri)\ndef run_local"
+    install(tmp_path, "unmade", GOOD.replace("def run_local", made))
+    assert main(["get", "--target", "unmade:/x"]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "the plugin gave no client for unmade:/x: ValueError: none in unmade:/x" in streams.err
+    assert "Traceback" not in streams.err
+
+
+# -- environments of a plugin's target -----------------------------------------------------------------------
+
+_KEPT = """
+from reconciler.client import BaseDeploymentClient
+kept = {}
+def entered(): pass
+class Keeping(BaseDeploymentClient):
+    keeps_tags = True
+    def entered(self): entered()
+    def _of(self, kind): return kept.setdefault((self.target_uri, kind), {})
+    def create_deployment(self, name, model_uri, flavor=None, config=None, endpoint=None):
+        self.entered()
+        self._of("d")[name] = {"name": name, "model_uri": model_uri, "config": config}
+        return {"name": name}
+    def update_deployment(self, name, model_uri=None, flavor=None, config=None, endpoint=None):
+        self._of("d")[name] |= {"model_uri": model_uri, "config": config}
+    def delete_deployment(self, name, config=None, endpoint=None): self._of("d").pop(name, None)
+    def list_deployments(self, endpoint=None): return list(self._of("d").values())
+    def get_deployment(self, name, endpoint=None): return self._of("d")[name]
+    def predict(self, deployment_name=None, inputs=None, endpoint=None): return {}
+    def create_endpoint(self, name, config=None): self._of("e")[name] = {"name": name, "config": config}
+    def update_endpoint(self, endpoint, config=None): self._of("e")[endpoint]["config"] = config
+    def delete_endpoint(self, endpoint): self._of("e").pop(endpoint, None)
+    def list_endpoints(self): return list(self._of("e").values())
+    def get_endpoint(self, endpoint): return self._of("e")[endpoint]
+run_local = target_help = print
+"""
+_ENVIRONMENTS = """\
+apiVersion: reconciler/v1
+kind: Project
+stack: serving
+variables: {n: 2}
+environments:
+  dev: {target: "keeping:/dev", stack: dev}
+  prod: {target: "keeping:/prod", stack: prod, variables: {n: 4}}
+"""
+_BOTH = """\
+apiVersion: reconciler/v1
+kind: Deployment
+metadata: {name: fraud}
+spec: {model_uri: "models:/fraud/1", config: {count: "${var.n}", tags: {team: a}}}
+---
+apiVersion: reconciler/v1
+kind: Endpoint
+metadata: {name: scoring, allow_unknown_fields: true}
+spec: {size: "${var.n}"}
+"""
+
+
+def test_environments_of_a_plugins_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "keeping", _KEPT)
+    Path("reconciler.yaml").write_text(_ENVIRONMENTS)
+    Path("manifests").mkdir()
+    Path("manifests/m.yaml").write_text(_BOTH)
+
+    assert main(["apply", "-e", "dev", "-e", "prod", "--auto-approve"]) == 0
+    assert main(["plan", "--all-environments", "--detailed-exitcode"]) == 0
+    capsys.readouterr()
+    assert main(["diff", "dev", "prod", "--live", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["resources"]
+    told = {(one["address"], d["path"]) for one in found for d in one["differences"]}
+    assert told == {("Deployment/fraud", "config.count"), ("Endpoint/scoring", "size")}
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3])
+def test_a_plugin_is_called_by_one_thread_at_a_time_unless_more_are_asked_for(
+    at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = f"keeping{at_a_time}"
+    install(tmp_path, target, _KEPT)
+    plugin = importlib.import_module(f"toy_{target}")
+    together, most, lock = threading.Barrier(at_a_time), [0, 0], threading.Lock()
+
+    def entered() -> None:
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        together.wait(timeout=20)
+        threading.Event().wait(0.02)
+        with lock:
+            most[0] -= 1
+
+    monkeypatch.setattr(plugin, "entered", entered)
+    Path("m.yaml").write_text("---\n".join(_BOTH.partition("---")[0].replace("fraud", n) for n in "abc"))
+    Path("m.yaml").write_text(Path("m.yaml").read_text().replace('"${var.n}"', "1"))
+    words = ["--parallelism", "3"] if at_a_time == 3 else []
+    assert main(["apply", "m.yaml", "--target", f"{target}:/x", "--auto-approve", *words]) == 0
+    assert most[1] == at_a_time
 
 
 # -- targets ---------------------------------------------------------------------------------------------

@@ -73,6 +73,24 @@ def test_a_ground_that_moved_is_refused_whole_or_left_out(
     assert live_tags(capsys, "e1") == {"a": "y"}
 
 
+def test_a_file_of_which_nothing_is_left_says_so(filed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code("apply", "p.json") == 0
+    capsys.readouterr()
+    assert code("apply", "p.json", "--skip-stale") == 3
+    told = capsys.readouterr().out
+    assert "left out, for they are not what was reviewed: Endpoint/e0, Endpoint/e1" in told
+    assert "Nothing is declared" not in told
+
+
+def test_a_file_is_applied_from_the_folder_where_it_was_made(
+    filed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert code("apply", str(filed)) == 1
+    assert "a plan file is applied from the folder where it was made" in capsys.readouterr().err
+
+
 def test_rebase_shows_what_changed_and_makes_a_new_file(
     filed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

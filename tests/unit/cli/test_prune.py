@@ -278,7 +278,9 @@ def test_adopt_takes_the_marker_and_nothing_else(shop: Shop) -> None:
     assert "Endpoint/bank belongs to stack bank" in err
     assert "let its stack release it first" in err
     _, err = shop.run("adopt", "Endpoint/nobody", "--auto-approve", expect=1)
-    assert "Endpoint/nobody" in err
+    assert "error: Endpoint/nobody is declared nowhere" in err
+    assert "reconciler export --select Endpoint/nobody --out manifests" in err
+    assert "error: 'nobody' is no selection" in shop.run("adopt", "nobody", expect=1)[1]
     out, _ = shop.run("adopt", "Endpoint/chat", "--auto-approve")
     assert "it belongs to this stack already" in out
     shop.run("rollback", "--auto-approve")

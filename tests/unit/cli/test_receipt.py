@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,32 @@ def test_digests_are_of_meaning_and_tell_nothing_of_secrets() -> None:
     assert desired_digest(one, nobody) != desired_digest(three, nobody)
     pairs = endpoint(tags=[{"key": "a", "value": "1"}])
     assert desired_digest(pairs, nobody) == desired_digest(endpoint(tags={"a": "1"}), nobody)
+
+
+@pytest.mark.parametrize("where", [".", "nowhere/r.json"])
+def test_where_none_can_be_written_nothing_is_done(
+    write: Write, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(1)
+    assert main(["apply", "-y", "--receipt", where, *_LOCAL]) == 1
+    assert "the receipt cannot be written" in capsys.readouterr().err
+    assert main(["plan", "--detailed-exitcode", *_LOCAL]) == 2, "nothing was done"
+
+
+def test_a_link_or_a_pipe_stays_what_it_is(write: Write, tmp_path: Path) -> None:
+    """Renamed over, the device of somebody's standard output would be gone."""
+    write(1)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "real" / "r.json")
+    assert main(["apply", "-y", "--receipt", "link.json", *_LOCAL]) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real" / "r.json").read_text())["converged"] is True
+
+    os.mkfifo(tmp_path / "pipe")
+    heard: list[str] = []
+    listener = threading.Thread(target=lambda: heard.append((tmp_path / "pipe").read_text()), daemon=True)
+    listener.start()
+    assert main(["plan", "--out", "pipe", *_LOCAL]) == 0
+    listener.join(timeout=10)
+    assert json.loads(heard[0])["plan_file"] == "1.0"
+    assert (tmp_path / "pipe").is_fifo()

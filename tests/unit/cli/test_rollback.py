@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,33 @@ def test_what_there_is_no_record_of(write: Write, capsys: pytest.CaptureFixture[
         lines[0].replace('"before": {', '"before": {"format_version": "7", "x": {') + "".join(lines[1:])
     )
     assert main(["rollback", run]) == 1
+
+
+def test_another_run_is_not_undone_in_place_of_the_last(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(1)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    run = newest(capsys)
+    last = tmp_path / ".reconciler" / "runs" / "20990101T000000.000Z-ffff.jsonl"
+    last.write_text('{"record": "run", "format_version": "2.0"}\n')
+    assert main(["rollback", "-y"]) == 1
+    told = capsys.readouterr().err
+    assert "its format 2.0 is not known here" in told
+    assert "name the one to undo" in told
+    last.write_text('{"record": "ru')
+    assert main(["rollback", "--dry-run"]) == 0, "it was killed before its first call"
+    assert f"undoing {run}" in capsys.readouterr().err
+
+
+def test_a_record_that_is_a_pipe_is_not_waited_for(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(1)
+    assert main(["apply", "-y", *_LOCAL]) == 0
+    os.mkfifo(tmp_path / ".reconciler" / "runs" / "20990101T000000.000Z-ffff.jsonl")
+    assert main(["history"]) == 0
+    assert "it is not a regular file" in capsys.readouterr().out
 
 
 def test_help_says_what_cannot_come_back(capsys: pytest.CaptureFixture[str]) -> None:

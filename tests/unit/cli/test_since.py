@@ -277,3 +277,117 @@ def test_only_what_was_touched(repo: Repo, file: str, touched: list[str]) -> Non
         assert "nothing was touched since HEAD" in repo.run(
             0, "plan", "-e", "prod", "--changed-since", "HEAD"
         )
+
+
+def test_an_overlay_that_takes_something_out_or_is_gone_touches_too(repo: Repo) -> None:
+    repo.write("reconciler.yaml", _PROJECT + "environments: {prod: {overlays: [prod]}}\n")
+    head = "apiVersion: reconciler/v1\nkind: Overlay\n"
+    repo.write("prod/chat.yaml", head + "address: Endpoint/chat\nspec: {tags: {tier: {$remove: true}}}\n")
+    repo.write("prod/old.yaml", head + "address: Endpoint/old\nspec: {tags: {tier: iron}}\n")
+    repo.commit("Overlays", "Ada")
+    question = ("validate", "-e", "prod", "--changed-since", "HEAD")
+    assert repo.json(0, *question)["resources"] == []
+    repo.write("prod/chat.yaml", head + "address: Endpoint/chat\nspec: {tags: {team: {$remove: true}}}\n")
+    assert repo.json(0, *question)["resources"] == ["Endpoint/chat"]
+    repo.git("rm", "-q", "prod/old.yaml")
+    assert repo.json(0, *question)["resources"] == ["Endpoint/chat", "Endpoint/old"]
+
+
+@pytest.mark.parametrize("option", ["--since", "--changed-since", "--target"])
+def test_an_option_that_is_given_empty_is_not_one_that_is_left_out(repo: Repo, option: str) -> None:
+    repo.by_hand(team="x")
+    assert f"{option} is given, and empty" in repo.run(1, "apply", "-y", option, "")
+    assert repo.json(0, "plan")["totals"]["write_calls"] == 1  # nothing was done
+
+
+def test_a_project_file_of_another_name_is_looked_for_by_its_own(repo: Repo) -> None:
+    repo.write("own/chat.yaml", _CHAT)
+    repo.write("own.yaml", _PROJECT.replace("[manifests]", "[own]"))
+    plan = repo.json(0, "plan", "--project", "own.yaml", "--since", "HEAD")
+    assert [step["address"] for step in plan["steps"]] == ["Endpoint/chat"]  # old is the other project's
+
+
+def test_an_environment_that_is_named_twice_is_one(repo: Repo) -> None:
+    repo.write("reconciler.yaml", _PROJECT + "environments: {prod: {}}\n")
+    assert "No changes" in repo.run(0, "plan", "-e", "prod", "-e", "prod")
+
+
+def test_what_is_gone_and_touched_is_not_taken_for_all_there_is(repo: Repo) -> None:
+    repo.git("rm", "-q", "manifests/old.yaml")
+    said = repo.run(0, "apply", "-y", "--since", "HEAD", "--changed-since", "HEAD")
+    assert "Endpoint/old deleted" in said
+    repo.git("rm", "-q", "manifests/chat.yaml")
+    repo.write("manifests/new.yaml", _CHAT.replace("chat", "new"))
+    said = repo.run(3, "apply", "-y", "--since", "HEAD", "--changed-since", "HEAD")
+    assert "nothing that is live is declared" in said
+
+
+def test_a_snapshot_that_was_saved_for_less_says_so(repo: Repo) -> None:
+    repo.git("rm", "-q", "manifests/old.yaml")
+    repo.run(0, "plan", "--save-snapshot", "seen.json")
+    assert "No changes" in repo.run(0, "plan", "--snapshot", "seen.json")
+    told = "the snapshot does not hold Endpoint/old"
+    assert told in repo.run(1, "plan", "--snapshot", "seen.json", "--since", "HEAD")
+    repo.git("reset", "-q", "--hard")
+    assert told in repo.run(1, "plan", "--snapshot", "seen.json")
+    assert "No changes" in repo.run(0, "plan", "--snapshot", "seen.json", "--select", "Endpoint/chat")
+
+
+def test_a_value_that_is_a_variable_was_set_where_the_variable_was(repo: Repo) -> None:
+    project = _PROJECT + "variables: {tier: gold}\nenvironments: {prod: {variables: {tier: gold}}}\n"
+    repo.write("reconciler.yaml", project)
+    repo.write("manifests/chat.yaml", _CHAT.replace("tier: gold", 'tier: "${var.tier}"'))
+    repo.commit("Variables", "Ada")
+    repo.write("reconciler.yaml", project.replace("{tier: gold}}}", "{tier: iron}}}"))
+    [change] = repo.json(0, "plan", "-e", "prod", "--since", "HEAD")["steps"][0]["changes"]
+    assert change["set_by"] == "not committed yet (${var.tier} reconciler.yaml:7)"
+    repo.commit("Iron", "Zoe")
+    [change] = repo.json(0, "plan", "-e", "prod", "--since", "HEAD~1")["steps"][0]["changes"]
+    assert change["set_by"].endswith(" Zoe, 2026-03-01: Iron (${var.tier} reconciler.yaml:7)")
+    assert change["source"] == "manifests/chat.yaml:10"
+
+
+def test_what_was_taken_away_is_told_with_who_took_it(repo: Repo) -> None:
+    overlay = "apiVersion: reconciler/v1\nkind: Overlay\naddress: Endpoint/old\nspec: {tags: {tier: iron}}\n"
+    mails = "  email_notifications:\n    on_update_failure:\n      - a@x\n      - b@x\n"
+    repo.write("reconciler.yaml", _PROJECT + "environments: {prod: {overlays: [prod]}}\n")
+    repo.write("prod/old.yaml", overlay)
+    repo.write("prod/none.yaml", "")
+    repo.write("manifests/chat.yaml", _CHAT + mails)
+    repo.commit("All", "Ada")
+    repo.run(0, "apply", "-e", "prod", "-y")
+
+    text = _CHAT + mails
+    for who, old, new in (
+        ("Bob", "    tier: gold\n", ""),
+        ("Cat", "      - b@x\n", ""),
+        ("Dan", _CHAT[:4], "# another line\n" + _CHAT[:4]),
+    ):
+        text = text.replace(old, new)
+        repo.write("manifests/chat.yaml", text)
+        repo.commit("Edit", who)
+    repo.git("rm", "-q", "prod/old.yaml")
+    repo.commit("No overlay", "Fay")
+    repo.by_hand(more="x")
+    plan = repo.json(0, "plan", "-e", "prod", "--since", "HEAD~4")
+    authors = {
+        (step["address"], change["path"]): change["set_by"].partition(", ")[0].partition(" ")[2]
+        for step in plan["steps"]
+        for change in step["changes"]
+    }
+    assert authors == {
+        ("Endpoint/chat", "tags.tier"): "Bob",
+        ("Endpoint/chat", "tags.more"): "",  # nobody declared it
+        ("Endpoint/chat", "email_notifications.on_update_failure"): "Cat",
+        ("Endpoint/old", "tags.tier"): "Fay",
+    }
+
+
+def test_a_list_was_set_by_who_set_its_last_line(repo: Repo) -> None:
+    mails = "  email_notifications:\n    on_update_failure:\n      - a@x\n"
+    repo.write("manifests/chat.yaml", _CHAT + mails)
+    repo.commit("Ada is told", "Ada")
+    repo.write("manifests/chat.yaml", _CHAT + mails + "      - b@x\n")
+    repo.commit("Bob, too", "Bob")
+    [change] = repo.json(0, "plan", "--since", "HEAD~2")["steps"][0]["changes"]
+    assert change["set_by"].endswith(" Bob, 2026-03-01: Bob, too")

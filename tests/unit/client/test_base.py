@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
+import pickle
 import sys
 import types
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,6 +15,7 @@ import pytest
 
 import reconciler.client as client
 from reconciler.client import base
+from reconciler.client.auth import Token
 from reconciler.client.base import BaseDeploymentClient, NotOffered, get_deploy_client
 from reconciler.errors import AuthError, UsageError
 
@@ -116,6 +119,25 @@ def test_databricks_is_built_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, 
     assert isinstance(found, client.DatabricksDeploymentClient)
     assert found.target_uri == target
     assert found.host == {"databricks": "https://a.example", "databricks://prod": "https://b.example"}[target]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+@pytest.mark.parametrize("target", ["databricks", "http://127.0.0.1:1", "openai"])
+def test_a_client_reaches_another_process_as_its_target(
+    target: str, copied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", "a.example")
+    monkeypatch.setenv("DATABRICKS_TOKEN", "dapi-canary")
+    found = get_deploy_client(target)
+    assert b"canary" not in pickle.dumps(found)
+    again = copied(found)
+    assert (type(again), again.target_uri, again.host) == (type(found), target, found.host)
+
+
+def test_a_client_with_a_login_of_the_callers_is_not_pickled() -> None:
+    made = client.DatabricksDeploymentClient(host="a.example", credentials=Token("dapi-canary"))
+    with pytest.raises(TypeError, match="make it over there"):
+        pickle.dumps(made)
 
 
 def test_no_credentials_are_told_when_the_client_is_made() -> None:

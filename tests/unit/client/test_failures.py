@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
+import math
+import pickle
 import shutil
 import socket
 import ssl
@@ -23,7 +27,7 @@ from reconciler.client.http import HttpSession
 from reconciler.client.pacing import WritePacer
 from reconciler.values import Secret
 from tests.unit.client.test_http import Broken
-from tests.unit.client.wire import CANARY, Clock, Close, Reset, Server, answer, refusal
+from tests.unit.client.wire import CANARY, Clock, Close, Drops, Reset, Server, answer, refusal
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
 OK = answer(200, {"ok": True})
@@ -367,6 +371,32 @@ def test_an_answer_that_is_not_json_is_a_bad_answer(
     assert caught.value.response is not None
 
 
+def test_an_answer_to_a_query_may_hold_nan_and_is_not_asked_for_twice(
+    server: Server, session: HttpSession
+) -> None:
+    """A model server writes NaN where there is no prediction; mlflow's client reads it."""
+    server.replies = [answer(200, b'{"predictions": [1.5, NaN, -Infinity]}'), answer(200, HTML, TYPE_HTML)]
+    found = session.request("POST", "/x", json={}, retry_safe=True)["predictions"]
+    assert (found[0], math.isnan(found[1]), found[2]) == (1.5, True, -math.inf)
+    with pytest.raises(errors.BadAnswer, match="not JSON"):
+        session.request("POST", "/x", json={}, retry_safe=True)
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_an_error_comes_home_from_a_worker_process(server: Server, session: HttpSession, status: int) -> None:
+    server.otherwise = refusal(status, "CODE", "because")
+    with pytest.raises(errors.APIError) as caught:
+        session.request("POST", "/x", json={})
+    home = pickle.loads(pickle.dumps(caught.value))
+    assert type(home) is type(caught.value)
+    assert isinstance(home, requests.HTTPError)
+    assert (str(home), home.status, home.error_code) == (str(caught.value), status, "CODE")
+    assert home.response.json()["message"] == "because"
+    problem = errors.ManifestError([errors.Problem("m.yaml", 1, 1, "spec", "wrong")])
+    assert str(pickle.loads(pickle.dumps(problem))) == str(problem)
+
+
 def test_a_hiccup_of_a_proxy_passes(server: Server, session: HttpSession) -> None:
     server.replies = [answer(200, HTML, TYPE_HTML), OK]
     assert session.request("GET", "/x") == {"ok": True}
@@ -382,6 +412,44 @@ def test_an_endless_answer_is_not_kept(
     with pytest.raises(errors.BadAnswer, match="the answer is too long"):
         session.request("GET", "/x")
     assert len(server.seen) == 1
+
+
+def dripping(head: bytes, drop: bytes = b" ") -> Drops:
+    reply = Drops(b"HTTP/1.1 " + head + b"\r\n\r\n")
+    reply.drop = drop
+    return reply
+
+
+def _ticking(server: Server) -> HttpSession:
+    """Its clock goes on by ten seconds with every look at it."""
+    seconds = itertools.count(0.0, 10.0)
+    return HttpSession(server.url, timeout=30.0, now=lambda: next(seconds))
+
+
+DRIPPING = [
+    dripping(b"200 OK\r\nContent-Length: 1000000"),
+    dripping(b"200 OK"),
+    dripping(b"200 OK\r\nTransfer-Encoding: chunked", b"1\r\n \r\n"),
+]
+
+
+@pytest.mark.parametrize("reply", DRIPPING)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_answer_that_comes_in_drops_is_given_up(server: Server, reply: Drops, method: str) -> None:
+    """No drop is late, so nothing but the whole can be: five times what one may take."""
+    server.otherwise = reply
+    with contextlib.closing(_ticking(server)) as session:
+        told = "the answer was not all there after 150 s"
+        with pytest.raises((errors.BadAnswer, errors.AnswerLost), match=told) as caught:
+            session.request(method, "/x")
+    assert isinstance(caught.value, errors.BadAnswer) is (method == "GET")
+    assert len(server.seen) == 1
+
+
+def test_an_error_that_comes_in_drops_is_told_as_far_as_it_came(server: Server) -> None:
+    server.otherwise = dripping(b"400 Bad\r\nContent-Length: 1000000")
+    with contextlib.closing(_ticking(server)) as session, pytest.raises(errors.InvalidRequest):
+        session.request("GET", "/x")
 
 
 # -- writes -----------------------------------------------------------------------------------------------

@@ -126,6 +126,18 @@ def test_what_is_missing_is_named(folder: Path, target: str, source: str, why: l
     assert next(each for each in available_targets() if each.name == target).available  # not looked at
 
 
+def test_methods_that_a_client_must_have_are_named(folder: Path) -> None:
+    source = GOOD.replace("def update_deployment", "def other").replace("def predict(", "def another(")
+    install(folder, "short", source)
+    said = "missing: Toy.predict() and Toy.update_deployment()"
+    with pytest.raises(errors.UsageError, match="not complete") as caught:
+        get_deploy_client("short:/x")
+    assert caught.value.why == said
+    [info] = [each for each in available_targets(check=True) if each.name == "short"]
+    assert (info.available, info.why.endswith(said)) == (False, True)
+    assert run_local("short", "n", "u") == ["n", "u", None, None]  # makes no client, with mlflow neither
+
+
 @pytest.mark.parametrize(
     ("target", "source", "why"),
     [

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,12 @@ class Close(bytes):
 
 class Reset(bytes):
     """Send these bytes, then break the connection with a RST."""
+
+
+class Drops(bytes):
+    """Send these bytes, then ``drop`` again and again until the client goes away."""
+
+    drop = b" "
 
 
 Reply = bytes | threading.Event
@@ -136,6 +143,9 @@ class Server:
                     if reply is None:
                         reply = self.respond(request) if self.respond is not None else self.otherwise
                     connection.sendall(reply)
+                    while isinstance(reply, Drops):
+                        connection.sendall(reply.drop)
+                        time.sleep(0.005)
                     if isinstance(reply, Reset):
                         linger = struct.pack("ii", 1, 0)
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

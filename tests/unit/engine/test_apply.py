@@ -136,7 +136,7 @@ def test_another_endpoint_of_the_same_name_is_refused(bench: Bench) -> None:
     applied = bench.apply(endpoint(config=custom("2")), plan=plan)
 
     assert applied.outcomes[0].status is StepStatus.REFUSED
-    assert "another endpoint of the same name" in applied.outcomes[0].error
+    assert "another one of the same name" in applied.outcomes[0].error
 
 
 def test_deleted_since_the_plan_is_refused(bench: Bench) -> None:

@@ -325,6 +325,22 @@ def test_a_gateway_is_exported_whole_and_its_plan_is_empty() -> None:
     assert any("was not made by this stack" in note for step in plan.steps for note in step.notes)
 
 
+def test_a_model_that_mlflows_page_named_after_its_endpoint_is_exported() -> None:
+    """ENDPOINT-MODEL it calls it, and models of many providers have a slash in their names."""
+    gateway = Gateway()
+    gateway.endpoint(
+        "chat", gateway.model("chat-meta/llama 3", gateway.secret("openai", "ann"), "ann"), by="ann"
+    )
+    exported = export(gateway, is_gateway=True)
+    assert exported.left_out == ()
+    assert [str(file.address) for file in exported.files] == [
+        "GatewaySecret/openai",
+        "GatewayModel/chat-meta/llama 3",
+        "GatewayEndpoint/chat",
+    ]
+    assert _planned(gateway, _loaded(exported, _SET)).is_empty
+
+
 def test_a_gateways_endpoint_reads_well() -> None:
     exported = export(
         _gateway(), is_gateway=True, select=["GatewayEndpoint/chat"], comment=lambda address, path: path

@@ -255,7 +255,7 @@ def test_without_its_file_it_stays_read_only(bench: Bench) -> None:
         for_target(TARGET, found)
     assert caught.value.problems[0].fix == (
         "it is read-only here; to write it, say which file it serves: --config-path FILE, or config_path: in "
-        "reconciler.yaml"
+        f"reconciler.yaml; the gateway in a tracking server is mlflow-gateway+{TARGET}"
     )
 
 

@@ -14,6 +14,8 @@ from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.safety import refusals
 from reconciler.engine.snapshot import Prune, read_snapshot, snapshot_from_json, snapshot_to_json
 from reconciler.errors import ManifestError
+from reconciler.kinds import kind
+from reconciler.report.text import plan_text
 from reconciler.values import Action, Address, LiveId, Plan, Resource, Secret, Step
 from tests.unit.engine.gateway import Gateway, resource
 
@@ -211,6 +213,24 @@ def test_a_budget_is_known_by_scope_target_and_window(gateway: Gateway) -> None:
     assert step(gateway, budget()).action is Action.NO_OP
 
 
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_budget_of_another_stack_is_neither_changed_nor_deleted(gateway: Gateway, adopt: bool) -> None:
+    gateway.budget(by="reconciler:bank")
+    made = step(gateway, budget(budget_amount=2), adopt=adopt)
+    assert "GatewayBudget/b belongs to stack bank" in made.refusal
+    assert step(gateway, budget()).notes == ("GatewayBudget/b belongs to stack bank",)
+    seen = read_snapshot(gateway, [budget()], target="t", taken_at="", deleting=True)
+    going = plan_destroy([budget()], seen, PlanOptions(adopt=adopt))
+    assert "belongs to stack bank" in str(refusals(going))
+
+
+def test_a_budget_of_nobody_is_whose_manifest_declares_it(gateway: Gateway) -> None:
+    gateway.budget(by="ann")
+    assert step(gateway, budget(budget_amount=2)).action is Action.UPDATE
+    gateway.budgets[0]["last_updated_by"] = "reconciler:bank"
+    assert "belongs to stack bank" in step(gateway, budget(budget_amount=2)).refusal
+
+
 def test_two_of_one_identity_are_noted_and_ours_is_taken(gateway: Gateway) -> None:
     gateway.budget(budget_amount=1.0)
     gateway.budget(budget_amount=2.0, by="reconciler:shop")
@@ -345,6 +365,18 @@ def test_deletes_go_downwards_and_not_while_others_use_it(gateway: Gateway) -> N
     }
 
 
+@pytest.mark.parametrize("name", ["gpt 4o mini", "chat-meta/llama 3", "a/b/c"])
+def test_names_with_spaces_and_slashes_are_known_again_where_they_are_used(name: str) -> None:
+    gateway = Gateway()
+    gateway.model(name, gateway.secret("my key"))
+    model = resource(f"GatewayModel/{name}", {**GPT.spec, "secret": "my key"})
+    desired = (resource("GatewaySecret/my key", SECRET.spec), model)
+    seen = read_snapshot(gateway, desired, target="t", taken_at="", deleting=True)
+    made = plan_destroy(desired, seen)
+    assert refusals(made) is None
+    assert made.steps[0].depends_on == (Address("GatewayModel", name),)
+
+
 def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> None:
     gateway.scorer("pii")
     gateway.guardrail("no-pii")
@@ -361,8 +393,31 @@ def test_a_replaced_guardrail_is_swapped_wherever_it_runs(gateway: Gateway) -> N
         ("DELETE guardrails/remove-from-endpoint", "e-theirs", "gr-no-pii"),
         ("DELETE guardrails/delete", None, "gr-no-pii"),
     ]
+    assert "must be replaced (create, then delete)" in plan_text(Plan("t", (made,)))
     assert made.calls[1].body["execution_order"] == 3
     assert "execution_order" not in made.calls[3].body
+
+
+def test_what_names_each_other_is_refused_and_the_rest_of_it_is_not(gateway: Gateway) -> None:
+    """An endpoint runs a guardrail that lets the same endpoint clean: neither can go first."""
+    gateway.guardrail("clean", action="SANITIZATION", action_endpoint_id="chat")
+    gateway.guard("e-chat", "gr-clean", 1)
+    clean = {**GUARD.spec, "action": "SANITIZATION", "action_endpoint": "chat"}
+    guard = resource("GatewayGuardrail/clean", clean)
+    guarded = resource("GatewayEndpoint/chat", {**CHAT.spec, "guardrails": ["clean"]})
+    declared = [guard, guarded, MINI]
+    seen = read_snapshot(gateway, declared, target="t", taken_at="", deleting=True)
+    made = {str(one.address): one for one in plan_destroy(declared, seen).steps}
+    for name in ("GatewayGuardrail/clean", "GatewayEndpoint/chat"):
+        assert "name each other: none can be deleted first" in made[name].refusal
+        assert made[name].depends_on == ()
+    assert made["GatewayModel/mini"].refusal == ""
+
+    left = make_plan([MINI], seen, gone=[guard, guarded]).steps
+    assert [(one.action, one.notes) for one in left[1:]] == [
+        (Action.NO_OP, ("no longer declared, and left there: in use by GatewayEndpoint/chat",)),
+        (Action.NO_OP, ("no longer declared, and left there: in use by GatewayGuardrail/clean",)),
+    ]
 
 
 # ---- the guard before a write ---------------------------------------------------------------------------
@@ -375,6 +430,19 @@ def test_one_endpoint_is_read_alone_and_as_the_list_tells_it(gateway: Gateway) -
     assert live.raw["configs"] == []
     assert gateway.asked == {"endpoint": 2, "configs": 1}
     assert read_gateway_one(gateway, resource("GatewayEndpoint/none", CHAT.spec)) is None
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(SECRET, "secrets"), (GPT, "models")])
+def test_a_secret_and_a_model_are_read_by_their_own_list(
+    gateway: Gateway, wanted: Resource, asked: str
+) -> None:
+    before = read_snapshot(gateway, [wanted], target="t", taken_at="").resources[wanted.address]
+    gateway.asked.clear()
+    live = read_gateway_one(gateway, wanted)
+    assert gateway.asked == {asked: 1}
+    assert live is not None
+    of = kind(wanted.address.kind)
+    assert of.fingerprint(live, of.normalise(live)) == of.fingerprint(before, of.normalise(before))
 
 
 # ---- prune and protection ------------------------------------------------------------------------------
@@ -436,6 +504,15 @@ def test_prune_keeps_what_a_new_endpoint_names(gateway: Gateway) -> None:
     found = pruned(gateway, SECRET, GPT, CHAT, new)
     assert found["GatewayModel/mini"].action is Action.NO_OP
     assert "in use by GatewayEndpoint/new" in found["GatewayModel/mini"].notes[0]
+
+
+def test_a_budget_whose_window_was_edited_is_said_to_hold_on(gateway: Gateway) -> None:
+    gateway.budget(by="reconciler:shop")
+    wanted = [budget(duration={"unit": "DAYS", "value": 2})]
+    seen = read_snapshot(gateway, wanted, target="t", taken_at="")
+    (note,) = make_plan(wanted, seen, PlanOptions(stack="shop", is_whole=True)).notes
+    assert note.startswith("1 owned by stack shop is not declared: GatewayBudget/")
+    assert note.endswith("--prune deletes it, and until then a budget holds")
 
 
 def test_prune_spares_a_declared_budget_whatever_it_is_called(gateway: Gateway) -> None:

@@ -73,6 +73,13 @@ def test_what_is_no_endpoint_is_refused(bench: Bench, fields: dict[str, Any], to
     assert caught.value.path == "Endpoint/chat"
 
 
+@pytest.mark.parametrize("value", ["", None])
+def test_without_an_id_there_are_no_grants_to_read(bench: Bench, value: Any) -> None:
+    _spoil(bench, "serving-endpoints/chat", id=value)
+    with pytest.raises(BadAnswer, match="not an endpoint of the API: it has no id"):
+        bench.plan(endpoint(config=custom(), permissions=GRANTS))
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +14,20 @@ from reconciler.engine.apply import Applied, apply
 from reconciler.engine.options import PlanOptions
 from reconciler.engine.planner import make_plan, plan_destroy
 from reconciler.engine.snapshot import read_snapshot
-from reconciler.errors import ManifestError, PluginFailed, TargetError
+from reconciler.errors import BadAnswer, ManifestError, PluginFailed, TargetError
 from reconciler.plugin_target import PluginTarget
 from reconciler.targets import for_target
-from reconciler.values import Action, Address, Plan, Reason, Resource, Secret, Source, StepStatus
+from reconciler.values import (
+    Action,
+    Address,
+    Lifecycle,
+    Plan,
+    Reason,
+    Resource,
+    Secret,
+    Source,
+    StepStatus,
+)
 
 _CANARY = "canary-4711"
 
@@ -76,6 +89,13 @@ class Shelf:
 
     list_endpoints = list_deployments
     get_endpoint = get_deployment
+
+
+class Mapped:
+    """An answer as an object, as mlflow's own are."""
+
+    def dict(self) -> dict[str, Any]:
+        return {"name": "a"}
 
 
 @pytest.fixture
@@ -270,10 +290,56 @@ def test_endpoints_of_a_plugin_are_endpoints_too(shelf: Shelf) -> None:
     assert _apply(shelf, wanted).converged
     assert _plan(shelf, wanted).is_empty
     shelf.kept["e"]["config"]["tags"] = {"a": "by hand"}
-    assert [str(c.path) for c in _plan(shelf, wanted).steps[0].changes] == ["config.tags.a"]
+    assert [str(c.path) for c in _plan(shelf, wanted).steps[0].changes] == ["tags.a"]
     assert _apply(shelf, wanted).converged
     assert _apply(shelf, wanted, destroy=True).converged
     assert _writes(shelf) == [("create_endpoint", "e"), ("update_endpoint", "e"), ("delete_endpoint", "e")]
+
+
+def test_paths_of_a_plugins_endpoint_are_those_of_its_manifest(shelf: Shelf) -> None:
+    wanted = Resource(
+        Address("Endpoint", "e"),
+        {"size": "S", "count": 2, "untold": 1},
+        Source("m.yaml", 1),
+        lifecycle=Lifecycle(ignore_changes=("count",)),
+        positions={("size",): Source("m.yaml", 7)},
+    )
+    shelf.kept["e"] = {"name": "e", "config": {"size": "S", "count": 5}}
+    step = _plan(shelf, wanted).steps[0]
+    assert step.action is Action.NO_OP
+    assert {str(s.path): s.reason for s in step.skipped} == {
+        "count": Reason.IGNORED,
+        "untold": Reason.NOT_ECHOED,
+    }
+
+    shelf.kept["e"]["config"]["size"] = "L"
+    [change] = _plan(shelf, wanted).steps[0].changes
+    assert (str(change.path), change.before, change.after) == ("size", "L", "S")
+    assert str(change.source).startswith("m.yaml:7")
+    _apply(shelf, wanted)
+    assert shelf.kept["e"]["config"] == {"size": "S", "count": 5}
+
+
+@pytest.mark.parametrize(
+    ("ignored", "sent"),
+    [
+        ("config.replicas", {"replicas": 9, "env": {"a": "1"}, "kind": "new", "untold": 1}),
+        ("config.env", {"replicas": 2, "env": {"a": "8"}, "kind": "new", "untold": 1}),
+        ("config.untold", {"replicas": 2, "env": {"a": "1"}, "kind": "new", "untold": 1}),
+    ],
+)
+def test_an_update_leaves_alone_what_is_ignored(shelf: Shelf, ignored: str, sent: dict[str, Any]) -> None:
+    """An autoscaler's count is not set back by an update of something else."""
+    wanted = replace(
+        _deployment(replicas=2, env={"a": "1"}, kind="new", untold=1),
+        lifecycle=Lifecycle(ignore_changes=(ignored,)),
+    )
+    told = {"replicas": "9", "env": {"a": "8", "b": "own"}, "kind": "old", "more": True}
+    shelf.kept["fraud"] = {"name": "fraud", "config": told}
+
+    [call] = _plan(shelf, wanted).steps[0].calls
+
+    assert call.arguments["config"] == sent
 
 
 def test_a_method_that_a_plugin_lacks_is_told() -> None:
@@ -300,3 +366,86 @@ def test_a_kind_that_the_target_does_not_have_is_told_with_its_line() -> None:
         for_target("local", [_deployment()])
     with pytest.raises(ManifestError, match="it takes Model"):
         for_target("openai", [_deployment()])
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (None, []),
+        ((), []),
+        ({"deployments": [{"name": "a"}], "next_page_token": None}, [{"name": "a"}]),
+        (iter([Mapped()]), [{"name": "a"}]),
+        (5, "int"),
+        ("a", "str"),
+        (["a"], "str"),
+        ([None], "NoneType"),
+    ],
+)
+def test_a_list_of_another_shape_is_taken_or_named(told: Any, expected: Any) -> None:
+    target = PluginTarget(SimpleNamespace(list_deployments=lambda: told), "odd:/x")
+    if isinstance(expected, list):
+        assert target.list_deployments() == expected
+        return
+    with pytest.raises(BadAnswer, match=f"list_deployments of the plugin gave {expected}") as caught:
+        target.list_deployments()
+    assert (caught.value.where, caught.value.fix) == ("odd:/x", "tell the plugin's authors")
+
+
+@pytest.mark.parametrize("told", [None, "text", ["a"], object()])
+def test_one_resource_of_another_shape_is_named(told: Any) -> None:
+    target = PluginTarget(SimpleNamespace(get_endpoint=lambda name: told), "odd:/x")
+    with pytest.raises(BadAnswer, match=r"get_endpoint of the plugin gave .* promises a dict"):
+        target.get_endpoint("a")
+
+
+def test_a_plugin_that_leaves_or_breaks_off_is_an_error_of_its_own() -> None:
+    def leave(name: str) -> None:
+        raise SystemExit(3)
+
+    def parts() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    target = PluginTarget(SimpleNamespace(delete_endpoint=leave, predict_stream=parts), "odd:/x")
+    with pytest.raises(PluginFailed, match="delete_endpoint failed: SystemExit: 3"):
+        target.delete_endpoint("a")
+    stream = target.predict_stream()
+    assert next(stream) == 1
+    with pytest.raises(PluginFailed, match="predict_stream failed: ValueError: no more"):
+        next(stream)
+
+
+def test_a_plugin_is_read_by_one_thread(shelf: Shelf) -> None:
+    asked_by: set[int] = set()
+    names = [f"d{i}" for i in range(5)]
+    shelf.kept = {name: {"name": name, "config": {}} for name in names}
+    read = shelf.get_deployment
+
+    def get(name: str, endpoint: Any = None) -> dict[str, Any]:
+        asked_by.add(threading.get_ident())
+        return read(name, endpoint)
+
+    shelf.get_deployment = get  # type: ignore[method-assign]
+    assert len(_plan(shelf, *map(_deployment, names)).steps) == 5
+    assert asked_by == {threading.get_ident()}
+
+
+def test_what_a_plugin_prints_is_not_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def chatty(name: str) -> dict[str, Any]:
+        both.wait()
+        print(f"looking for {name}")
+        both.wait()
+        return {"name": name}
+
+    target = PluginTarget(SimpleNamespace(get_deployment=chatty), "odd:/x")
+    threads = [threading.Thread(target=target.get_deployment, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("the answer")
+    streams = capsys.readouterr()
+    assert streams.out == "the answer\n"
+    assert sorted(streams.err.splitlines()) == ["looking for a", "looking for b"]

@@ -74,6 +74,7 @@ def test_the_comment_says_the_result_first() -> None:
     assert lines[1] == f"### ❌ reconciler plan: {PAGE.headline}"
     assert "> Needs a decision: <code>Endpoint/rank</code>" in lines
     assert "> Deletes what is live: <code>Endpoint/old</code>" in lines
+    assert "Deletes what is live" not in markdown(DRIFT), "a check deletes nothing"
 
 
 def test_the_comment_holds_a_row_and_details_for_each() -> None:

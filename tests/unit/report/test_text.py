@@ -481,3 +481,10 @@ def test_any_outcome_renders_without_harm(data: st.DataObject, colour: bool, wid
                           plans.nasty, plans.nasty, plans.nasty), max_size=3), widths)  # fmt: skip
 def test_any_problem_renders_without_harm(problems: list[Problem], width: int) -> None:
     harmless(problems_text(problems, problems, width=width), colour=False)
+
+
+def test_what_was_stopped_halfway_was_begun() -> None:
+    halfway = Outcome(UPDATED, StepStatus.NOT_BEGUN, results(("done", 1.0)), UPDATED.calls[1:], "stopped")
+    never = Outcome(DELETED, StepStatus.NOT_BEGUN, (), DELETED.calls, "stopped before it began")
+    told = outcome_text(EVERYTHING, [halfway, never], False, None)
+    assert "\nApply: 1 not begun, 1 stopped halfway; 1 of " in told
