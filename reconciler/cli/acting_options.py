@@ -10,6 +10,7 @@ __all__ = [
     "AllowReplace",
     "AutoApprove",
     "BreakLock",
+    "DestroyMaxDeletes",
     "JournalFolder",
     "MaxChanges",
     "MaxDeletes",
@@ -31,7 +32,10 @@ Parallelism = Annotated[
     ),
 ]
 WaitTimeout = Annotated[
-    str, typer.Option("--wait-timeout", help="How long to wait for each endpoint: 45m, 90s, 1h.")
+    str,
+    typer.Option(
+        "--wait-timeout", metavar="DURATION", help="How long to wait for each endpoint: 45m, 90s, 1h."
+    ),
 ]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Do not wait until endpoints are live; proves nothing, then.")
@@ -43,6 +47,16 @@ MaxDeletes = Annotated[
         metavar="N|P%",
         help="Refuse a plan that deletes or replaces more: a number, or a share of what exists (which counts "
         "from 10 on). Left out: reconciler.yaml's, else 30%.",
+        show_default=False,
+    ),
+]
+DestroyMaxDeletes = Annotated[
+    str | None,
+    typer.Option(
+        "--max-deletes",
+        metavar="N|P%",
+        help="Refuse a plan that deletes more: a number, or a share of what exists (which counts from 10 "
+        "on). Left out: no limit.",
         show_default=False,
     ),
 ]

@@ -140,7 +140,7 @@ def destroy(
     output: Output = ReportFormat.TEXT,
     report: ReportTo = None,
     auto_approve: act_opt.AutoApprove = False,
-    max_deletes: act_opt.MaxDeletes = None,
+    max_deletes: act_opt.DestroyMaxDeletes = None,
     parallelism: act_opt.Parallelism = None,
     adopt: opt.Adopt = False,
     approve: Approve = None,

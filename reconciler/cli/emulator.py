@@ -27,12 +27,17 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")
     ] = 8787,
     db: Annotated[
-        str, typer.Option(help="SQLite file of the workspace, or :memory:.")
+        str, typer.Option(metavar="FILE", help="SQLite file of the workspace, or :memory:.")
     ] = ".reconciler/local.db",
-    latency: Annotated[str, typer.Option(help="Added to every answer: 40ms.")] = "0ms",
-    provisioning: Annotated[str, typer.Option(help="How long an endpoint takes to come up: 2s.")] = "2s",
+    latency: Annotated[str, typer.Option(metavar="DURATION", help="Added to every answer: 40ms.")] = "0ms",
+    provisioning: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long an endpoint takes to come up: 2s.")
+    ] = "2s",
     write_limit: Annotated[
-        str | None, typer.Option(help="Create/update calls in a period, as the real API has: 50/5m.")
+        str | None,
+        typer.Option(
+            metavar="CALLS/TIME", help="Create/update calls in a period, as the real API has: 50/5m."
+        ),
     ] = None,
     fault: Annotated[
         list[str] | None,

@@ -24,7 +24,10 @@ _MOST_NAMED = 5
 
 
 def export(
-    out: Annotated[str, typer.Option("--out", help="Folder that the manifests go to.", show_default=False)],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="FOLDER", help="Folder that the manifests go to.", show_default=False),
+    ],
     select: Annotated[
         list[str] | None,
         typer.Option(

@@ -49,7 +49,8 @@ spec:
 def init(
     folder: Annotated[str, typer.Argument(help="Where to.")] = ".",
     stack: Annotated[
-        str | None, typer.Option(help="Name of the stack; the folder's name by default.")
+        str | None,
+        typer.Option("--stack", metavar="NAME", help="Name of the stack; the folder's name by default."),
     ] = None,
 ) -> int:
     """Write a first project: reconciler.yaml, a manifest, the schemas for your editor. Overwrites nothing."""

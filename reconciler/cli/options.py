@@ -81,8 +81,10 @@ Target = Annotated[
     typer.Option(
         "--target",
         "-t",
-        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT. Left out: "
-        "reconciler.yaml's, else $MLFLOW_DEPLOYMENTS_TARGET.",
+        metavar="TARGET",
+        help="Where to: databricks, databricks://PROFILE, local, local:PATH, http://HOST:PORT … "
+        "(reconciler targets). Left out: the environment's, else reconciler.yaml's, else "
+        "$MLFLOW_DEPLOYMENTS_TARGET.",
         show_default=False,
         callback=said("--target", "the target is that of reconciler.yaml, then"),
     ),
@@ -97,9 +99,12 @@ ConfigPath = Annotated[
         show_default=False,
     ),
 ]
-Stack = Annotated[str | None, typer.Option(help="Name of the stack, instead of reconciler.yaml's.")]
+Stack = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="NAME", help="Name of the stack, instead of reconciler.yaml's."),
+]
 ProjectFile = Annotated[
-    str | None, typer.Option("--project", help="Project file. Left out: ./reconciler.yaml.")
+    str | None, typer.Option("--project", metavar="FILE", help="Project file. Left out: ./reconciler.yaml.")
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="Format of the answer on stdout.")]
 Verbose = Annotated[

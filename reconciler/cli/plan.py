@@ -46,11 +46,17 @@ def plan(
     resend_secrets: opt.Resend = None,
     snapshot: Annotated[
         str | None,
-        typer.Option("--snapshot", help="Plan against a saved snapshot: no target is asked, no credentials."),
+        typer.Option(
+            "--snapshot",
+            metavar="FILE",
+            help="Plan against a saved snapshot: no target is asked, no credentials.",
+        ),
     ] = None,
     save_snapshot: Annotated[
         str | None,
-        typer.Option("--save-snapshot", help="Save what was read, secrets masked, for --snapshot."),
+        typer.Option(
+            "--save-snapshot", metavar="FILE", help="Save what was read, secrets masked, for --snapshot."
+        ),
     ] = None,
     out: Annotated[
         str | None,

@@ -34,11 +34,19 @@ def query(
         ),
     ],
     message: Annotated[
-        str | None, typer.Option("--message", "-m", help="One user message of a chat.", show_default=False)
+        str | None,
+        typer.Option(
+            "--message", "-m", metavar="TEXT", help="One user message of a chat.", show_default=False
+        ),
     ] = None,
     json_file: Annotated[
         str | None,
-        typer.Option("--json", help="File with the whole request as JSON, - for stdin.", show_default=False),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="File with the whole request as JSON, - for stdin.",
+            show_default=False,
+        ),
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the answer while it is being made.")] = False,
     target: opt.Target = None,

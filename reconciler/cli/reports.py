@@ -95,7 +95,7 @@ class Reports:
         Raises UsageError for a format or a folder that does not exist.
         """
         global _asked
-        _asked = cls(output, tuple(_destination(text) for text in to or ()), purpose, verbose)
+        _asked = cls(output, _destinations(to or ()), purpose, verbose)
         return _asked
 
     def announce(self, plan: Plan) -> None:
@@ -434,6 +434,21 @@ def _rendered(form: ReportFormat, pages: list[Page]) -> str:
 
             return github(pages)
     raise AssertionError(form)
+
+
+def _destinations(texts: Sequence[str]) -> tuple[tuple[ReportFormat, Path], ...]:
+    """Raises UsageError for what is no destination, and for two reports of which one would be lost."""
+    found = tuple(_destination(text) for text in texts)
+    taken: dict[Path, str] = {}
+    for text, (_, path) in zip(texts, found, strict=True):
+        # /dev/stderr and the like take several.
+        if (path.is_file() or not path.exists()) and (
+            other := taken.setdefault(path.resolve(), text)
+        ) != text:
+            raise UsageError(
+                f"--report {text} and --report {other} go to one file", fix="name a file for each of them"
+            )
+    return found
 
 
 def _destination(text: str) -> tuple[ReportFormat, Path]:

@@ -21,13 +21,17 @@ def schema(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", help="Write all schemas and their catalogue into this folder.", show_default=False
+            "--out",
+            metavar="FOLDER",
+            help="Write all schemas and their catalogue into this folder.",
+            show_default=False,
         ),
     ] = None,
     base_url: Annotated[
         str,
         typer.Option(
             "--base-url",
+            metavar="URL",
             help="Where the folder of --out will be served, for its catalogue.",
             show_default=False,
         ),

@@ -170,6 +170,14 @@ def test_several_plans_are_one_report(folder: Path, capsys: pytest.CaptureFixtur
     assert [one["target"] for one in json.loads((folder / "out.json").read_text())] == ["dev", "prod"]
 
 
+def test_two_reports_do_not_go_to_one_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "--report", "html=a.html", "--report", "json=./a.html") == 1
+    assert "--report json=./a.html and --report html=a.html go to one file" in capsys.readouterr().err
+    assert not (folder / "a.html").exists()
+    assert run("plan", "--report", "html=a.html", "--report", "html=a.html") == 0
+    assert run("plan", "--report", "text=/dev/null", "--report", "json=/dev/null") == 0
+
+
 def test_what_an_earlier_run_asked_for_is_forgotten(folder: Path) -> None:
     assert run("plan", "--report=markdown=out.md") == 0
     before = (folder / "out.md").read_text()
