@@ -38,6 +38,7 @@ def export(
         ),
     ] = None,
     target: opt.Target = None,
+    config_path: opt.ConfigPath = None,
     environment: opt.Environments = None,
     stack: opt.Stack = None,
     project: opt.ProjectFile = None,
@@ -52,31 +53,41 @@ def export(
     What the server computes or fills in by itself is left out. Secrets become ${env:NAME}; the variables that
     must be set for a plan are listed on stderr. No file is overwritten without --force.
     """
-    from reconciler.engine.exporting import export as read_all
     from reconciler.targets import connect, describe, family
 
     found = inputs.project_of(project)
     where = inputs.where(target, project, environment)
-    if family(where) not in ("local", "databricks", "mlflow-gateway"):
+    config = inputs.config_of(config_path, where, project, environment)
+    sort = family(where, config)
+    if sort not in ("local", "databricks", "mlflow-gateway", "config-file"):
         raise UsageError(
             f"{where} cannot be exported",
-            fix="export reads databricks, local and mlflow-gateway+http(s)://… targets",
+            fix="export reads databricks, local and mlflow-gateway+http(s)://… targets, and by --config-path "
+            "the file of an http(s)://… gateway",
         )
     root = found.root if found else Path()
 
     def comment(address: Address, path: str) -> str:
         return f"yaml-language-server: $schema={_schema_path(address, root, Path(out) / path)}"
 
-    with connect(where) as client:
+    whose = stack or (found.stack if found else "")
+    with connect(where, config_path=config) as client:
         tell(f"target: {describe(where, client)}")
-        made = read_all(
-            client,
-            is_gateway=family(where) == "mlflow-gateway",
-            select=select or (),
-            permissions=permissions,
-            stack=stack or (found.stack if found else ""),
-            comment=comment,
-        )
+        if sort == "config-file":
+            from reconciler.engine.file_export import export_file
+
+            made = export_file(client, select=select or (), stack=whose, root=root, comment=comment)
+        else:
+            from reconciler.engine.exporting import export as read_all
+
+            made = read_all(
+                client,
+                is_gateway=sort == "mlflow-gateway",
+                select=select or (),
+                permissions=permissions,
+                stack=whose,
+                comment=comment,
+            )
     # Before the live values are known: those stand in no manifest, but words like them may.
     made = _without_credentials(made)
     know(value for _, value in made.variables.values() if value is not None)

@@ -31,6 +31,7 @@ __all__ = [
     "Input",
     "check_models",
     "chosen",
+    "config_of",
     "find_config",
     "find_target",
     "load",
@@ -431,6 +432,14 @@ def find_config(
 
         written = config_path_of(project, environment, os.environ)
     return option or written or os.environ.get("MLFLOW_GATEWAY_CONFIG", "")
+
+
+def config_of(
+    option: str | None, target: str, project_file: str | None, environments: Sequence[str] | None = None
+) -> str:
+    """The file that the target's gateway serves, as :func:`find_config`, of a command without manifests."""
+    project = _project(project_file)
+    return find_config(option, target, project, _environment(project, Scope.of(environments)))
 
 
 def project_of(project_file: str | None) -> Project | None:

@@ -15,9 +15,9 @@ from reconciler.errors import TargetError
 from reconciler.kinds.file_endpoint import CONFIG_FILE
 from reconciler.kinds.file_parts import DIALECT
 from reconciler.kinds.file_providers import CREDENTIALS, PUBLIC
-from reconciler.values import Address, Live, Resource, Secret, Snapshot
+from reconciler.values import Address, Live, Resource, Secret, Snapshot, Source
 
-__all__ = ["lives_in_file", "read_file", "read_file_one", "routes_of"]
+__all__ = ["live_of", "lives_in_file", "read_file", "read_file_one", "routes_of"]
 
 
 def lives_in_file(resources: Iterable[Resource]) -> bool:
@@ -49,6 +49,16 @@ def read_file(client: Any, desired: Sequence[Resource], *, target: str, taken_at
 def read_file_one(client: Any, resource: Resource) -> Live | None:
     """One endpoint as it is in the file now; what the gateway serves is not asked."""
     return _Found(client.read_config(), [resource]).live(resource, {}, "")
+
+
+def live_of(view: Any, name: str, models: Sequence[str], stack: str) -> Live:
+    """The entries of an endpoint of these models that is known by its name in the file alone."""
+    spec = {"models": [{"model": model} for model in models]}
+    address = Address("GatewayEndpoint", name, DIALECT)
+    resource = Resource(address, spec, Source("", 0), stack=stack)
+    live = _Found(view, [resource]).live(resource, {}, "")
+    assert live is not None
+    return live
 
 
 def routes_of(entries: Iterable[Any], names: Iterable[str]) -> list[str]:
