@@ -149,4 +149,6 @@ def run() -> None:
     # Most runs are short and make few circles: looking for them costs a tenth of a plan. What may
     # run for long (apply, the emulator) turns it on again.
     gc.disable()
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # nor does the end of the process look for them
+    sys.exit(code)

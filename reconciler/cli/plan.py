@@ -146,6 +146,8 @@ def plan(
         read.tell_warnings()
         made = again(seen)
     else:
+        if ahead is not None:
+            reports.import_ahead()
         seen, made, host = _live(read, options, check_models, write_limit, ahead)
         made = judge.plan(made)
     if save_snapshot is not None:

@@ -98,6 +98,11 @@ class Reports:
         _asked = cls(output, _destinations(to or ()), purpose, verbose)
         return _asked
 
+    def import_ahead(self) -> None:
+        """Import what the report of a plan is made with: for a moment in which a server is waited for."""
+        if self.output is ReportFormat.TEXT:
+            import reconciler.report.text  # noqa: F401
+
     def announce(self, plan: Plan) -> None:
         """A plan before it is carried out, for outputs that people read as they grow."""
         if self.output is ReportFormat.TEXT:
