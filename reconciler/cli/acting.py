@@ -310,6 +310,17 @@ def exit_code(applied: Applied) -> int:
 
 
 @contextmanager
+def _on_signal(asked: Callable[[int, Any], None]) -> Iterator[None]:
+    """Meanwhile SIGINT and SIGTERM call ``asked``; then what they did before."""
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _ending(stop: threading.Event, acting: threading.Event) -> Iterator[None]:
     """While a run reads, plans and asks, SIGINT and SIGTERM end it, and its lock is given back.
 
@@ -323,12 +334,8 @@ def _ending(stop: threading.Event, acting: threading.Event) -> Iterator[None]:
         tell("stopping" if acting.is_set() else "stopping: nothing was sent")
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _on_signal(asked):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -349,9 +356,5 @@ def _stopping(stop: threading.Event, journal: Journal) -> Iterator[None]:
         stop.set()
         tell("stopping: calls in flight are finished, no more are begun; once more stops now")
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _on_signal(asked):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -47,9 +47,7 @@ __all__ = [
     "secrets_in_header",
 ]
 
-MAX_ANSWER = (
-    64 * 1024 * 1024
-)  # bytes, decoded, of an answer to a query; those of the API: untrusted.MAX_BYTES
+MAX_ANSWER = 64 * 1024 * 1024  # bytes, decoded, of an answer to a query; the API's: untrusted.MAX_BYTES
 NOT_JSON = "not JSON"  # how the message of an error begins whose body was not the API's
 PATIENCE = 5  # times the timeout of one byte: how long a whole answer may take that comes in drops
 _MAX_ERROR = 256 * 1024  # bytes of an error's body that are looked at

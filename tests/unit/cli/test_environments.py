@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from reconciler.cli.main import main
-from tests.unit.manifest.projects import OVERLAY, RANKER, Shop
+from tests.unit.manifest.projects import OVERLAY, PROD_OVERLAY, RANKER, Shop
 
 _PROJECT = """\
 variables: {size: Small}
@@ -27,15 +27,6 @@ promote:
     - config.served_entities[*].entity_version
     - tags
 """
-_PROD = f"""\
-# What prod has otherwise.
-{OVERLAY}spec:
-  config:
-    served_entities:
-      - name: champion      # the one that most see
-        entity_version: "6"
-  tags: {{tier: gold}}
-"""
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop(tmp_path)
     made.write("manifests/ranker.yaml", RANKER.replace("Small", "${var.size}", 1))
     made.project(_PROJECT)
-    made.write("overlays/prod.yaml", _PROD)
+    made.write("overlays/prod.yaml", PROD_OVERLAY)
     return made
 
 
@@ -83,7 +74,7 @@ def test_get_of_a_target_needs_no_environment(shop: Shop, capsys: pytest.Capture
 
 def test_a_plan_names_the_overlay_that_wants_a_change(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["apply", "-e", "prod", "-y"]) == 0
-    shop.write("overlays/prod.yaml", _PROD.replace('"6"', '"5"'))
+    shop.write("overlays/prod.yaml", PROD_OVERLAY.replace('"6"', '"5"'))
     plan = _json(capsys, 2, "plan", "-e", "prod", "--detailed-exitcode")
     assert plan["steps"][0]["changes"][0]["source"] == "overlays/prod.yaml:9"
 
@@ -107,7 +98,7 @@ def test_several_environments_each_have_a_result_and_the_worst_code_wins(
     assert [both[name]["exit_code"] for name in both] == [0, 2]
     assert [both[name]["result"]["summary"]["create"] for name in both] == [0, 1]
 
-    shop.write("overlays/prod.yaml", _PROD.replace("tags:", "tgs:"))
+    shop.write("overlays/prod.yaml", PROD_OVERLAY.replace("tags:", "tgs:"))
     both = _json(capsys, 1, "plan", "-e", "prod", "-e", "dev", "--detailed-exitcode")["environments"]
     assert [(name, both[name]["exit_code"]) for name in both] == [("prod", 1), ("dev", 0)]
     assert "did you mean tags?" in both["prod"]["error"]["problems"][0]
@@ -185,7 +176,7 @@ def test_several_environments_are_one_document(
 def test_reports_of_several_environments_hold_all_of_them_also_one_that_fails(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.write("overlays/prod.yaml", _PROD.replace("tags:", "tgs:"))
+    shop.write("overlays/prod.yaml", PROD_OVERLAY.replace("tags:", "tgs:"))
     reports = [f"--report={form}=r.{form}" for form in ("text", "json", "junit", "markdown")]
     assert main(["plan", "--all-environments", *reports]) == 1
     text = Path("r.text").read_text()
@@ -217,14 +208,14 @@ def test_a_plan_file_knows_its_environment_and_selection(
 
 def test_a_run_is_undone_in_its_environment(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["apply", "-e", "prod", "-y"]) == 0
-    shop.write("overlays/prod.yaml", _PROD.replace('"6"', '"5"'))
+    shop.write("overlays/prod.yaml", PROD_OVERLAY.replace('"6"', '"5"'))
     assert main(["apply", "-e", "prod", "-y"]) == 0
     capsys.readouterr()
     assert main(["rollback", "-y"]) == 0
     streams = capsys.readouterr()
     assert "environment prod" in streams.err
     assert "warning" not in streams.err
-    shop.write("overlays/prod.yaml", _PROD)
+    shop.write("overlays/prod.yaml", PROD_OVERLAY)
     assert main(["plan", "-e", "prod", "--detailed-exitcode"]) == 0
 
 
@@ -279,7 +270,7 @@ def test_what_render_gives_is_a_manifest_that_needs_no_environment(
     monkeypatch.setenv("CANARY", "sk-canary-0123456789")
     shop.write(
         "overlays/prod.yaml",
-        _PROD.replace(
+        PROD_OVERLAY.replace(
             'entity_version: "6"', "entity_version: \"6\"\n        environment_vars: {A: '${env:CANARY}'}"
         ),
     )
@@ -328,7 +319,7 @@ def test_diff_of_what_is_live(shop: Shop, capsys: pytest.CaptureFixture[str]) ->
 def test_diff_selects_by_either_side(
     shop: Shop, live: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.write("overlays/prod.yaml", f"{_PROD}---\n{RANKER.replace('ranker', 'extra')}")
+    shop.write("overlays/prod.yaml", f"{PROD_OVERLAY}---\n{RANKER.replace('ranker', 'extra')}")
     shop.write("manifests/other.yaml", RANKER.replace("name: ranker", "name: 'other-${var.size}'"))
     assert main(["apply", "-e", "dev", "-e", "prod", "-y"]) == 0
 
@@ -361,7 +352,7 @@ def test_promote_writes_what_may_travel_and_keeps_the_rest(
     capsys.readouterr()
 
     assert main(["promote", "--from", "dev", "--to", "prod", "--check", "--detailed-exitcode"]) == 2
-    assert (shop.folder / "overlays" / "prod.yaml").read_text() == _PROD, "--check writes nothing"
+    assert (shop.folder / "overlays" / "prod.yaml").read_text() == PROD_OVERLAY, "--check writes nothing"
     capsys.readouterr()
 
     assert main(["promote", "--from", "dev", "--to", "prod"]) == 0
@@ -370,7 +361,7 @@ def test_promote_writes_what_may_travel_and_keeps_the_rest(
     assert '- `config.served_entities[champion].entity_version`: "6" → "7"' in text
     assert '`config.served_entities[champion].workload_size`: "Large" (dev: "Small")' in text
     written = (shop.folder / "overlays" / "prod.yaml").read_text()
-    assert written == _PROD.replace('"6"', '"7"').replace("  tags: {tier: gold}\n", "")
+    assert written == PROD_OVERLAY.replace('"6"', '"7"').replace("  tags: {tier: gold}\n", "")
     assert [p.name for p in (shop.folder / "overlays").iterdir()] == ["prod.yaml"]
 
     assert main(["promote", "--from", "dev", "--to", "prod", "--detailed-exitcode"]) == 0

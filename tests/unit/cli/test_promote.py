@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.main import main
-from tests.unit.manifest.projects import OVERLAY, RANKER, Shop
+from tests.unit.manifest.projects import OVERLAY, PROD_OVERLAY, RANKER, Shop
 
 _PROJECT = """\
 environments:
@@ -19,15 +19,6 @@ promote:
     - config.served_entities[*].entity_version
     - tags
 """
-_PROD = f"""\
-# What prod has otherwise.
-{OVERLAY}spec:
-  config:
-    served_entities:
-      - name: champion      # the one that most see
-        entity_version: "6"
-  tags: {{tier: gold}}
-"""
 
 
 @pytest.fixture
@@ -37,16 +28,16 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop(tmp_path)
     made.write("manifests/ranker.yaml", RANKER)
     made.project(_PROJECT)
-    made.write("overlays/prod.yaml", _PROD)
+    made.write("overlays/prod.yaml", PROD_OVERLAY)
     return made
 
 
 def test_promote_keeps_the_line_ends_of_the_overlay(shop: Shop) -> None:
     file = shop.folder / "overlays" / "prod.yaml"
-    file.write_bytes(_PROD.replace("\n", "\r\n").encode())
+    file.write_bytes(PROD_OVERLAY.replace("\n", "\r\n").encode())
     assert main(["apply", "-e", "dev", "-y"]) == 0
     assert main(["promote", "--from", "dev", "--to", "prod"]) == 0
-    wanted = _PROD.replace('"6"', '"7"').replace("  tags: {tier: gold}\n", "")
+    wanted = PROD_OVERLAY.replace('"6"', '"7"').replace("  tags: {tier: gold}\n", "")
     assert file.read_bytes() == wanted.replace("\n", "\r\n").encode()
 
 
@@ -68,7 +59,7 @@ def test_promote_exchanges_an_entity_with_its_route(shop: Shop, capsys: pytest.C
     shop.write("overlays/dev.yaml", OVERLAY + _THIRD)
     shop.write(
         "overlays/prod.yaml",
-        _PROD.replace(
+        PROD_OVERLAY.replace(
             "  tags:",
             "    traffic_config: {routes: [{served_entity_name: challenger, "
             "traffic_percentage: 20}]}\n  tags:",

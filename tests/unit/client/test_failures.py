@@ -421,8 +421,8 @@ def dripping(head: bytes, drop: bytes = b" ") -> Drops:
 
 
 def _ticking(server: Server) -> HttpSession:
-    """Its clock goes on by ten seconds with every look at it."""
-    seconds = itertools.count(0.0, 10.0)
+    """Its clock goes on by a hundred seconds with every look at it."""
+    seconds = itertools.count(0.0, 100.0)
     return HttpSession(server.url, timeout=30.0, now=lambda: next(seconds))
 
 

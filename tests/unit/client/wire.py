@@ -8,7 +8,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,7 +144,6 @@ class Server:
                     connection.sendall(reply)
                     while isinstance(reply, Drops):
                         connection.sendall(reply.drop)
-                        time.sleep(0.005)
                     if isinstance(reply, Reset):
                         linger = struct.pack("ii", 1, 0)
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -33,6 +33,15 @@ spec:
         - {served_entity_name: champion, traffic_percentage: 80}
         - {served_entity_name: challenger, traffic_percentage: 20}
 """
+PROD_OVERLAY = f"""\
+# What prod has otherwise.
+{OVERLAY}spec:
+  config:
+    served_entities:
+      - name: champion      # the one that most see
+        entity_version: "6"
+  tags: {{tier: gold}}
+"""
 
 
 class Shop:
