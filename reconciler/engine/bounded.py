@@ -46,7 +46,9 @@ def read_bounded(path: Path, *, pipes: bool = False) -> bytes:
     ValueError when it is no file or beyond the bounds.
     """
     # Not blocking: whoever opens a pipe that nobody writes to would wait for ever.
-    with os.fdopen(os.open(path, os.O_RDONLY | (0 if pipes else os.O_NONBLOCK)), "rb") as stream:
+    with os.fdopen(
+        os.open(path, os.O_RDONLY | (0 if pipes else getattr(os, "O_NONBLOCK", 0))), "rb"
+    ) as stream:
         if not pipes and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise ValueError("it is not a regular file")
         content = stream.read(LARGEST + 1)
